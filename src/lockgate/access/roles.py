@@ -1,0 +1,78 @@
+"""Roles, what each of them permits, and the pattern of model names that it is bound to."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+
+class Permission(StrEnum):
+    """One thing that somebody may be allowed to do."""
+
+    READ = "read"
+    WRITE = "write"
+    ASK = "ask for promotions"
+    REPORT_CHECK = "report checks"
+    REVIEW = "approve and reject"
+    PROMOTE = "carry out promotions"
+    ROLL_BACK = "roll back"
+    BREAK_GLASS = "break glass"
+    GOVERN = "change policies, webhooks and people"
+    ADMINISTER = "administer the server"
+
+
+class Role(StrEnum):
+    """The seven roles, from least to most."""
+
+    VIEWER = "viewer"
+    CONTRIBUTOR = "contributor"
+    REVIEWER = "reviewer"
+    RELEASER = "releaser"
+    OPERATOR = "operator"
+    MAINTAINER = "maintainer"
+    ADMIN = "admin"
+
+
+_CONTRIBUTE = frozenset({Permission.READ, Permission.WRITE, Permission.ASK, Permission.REPORT_CHECK})
+
+PERMISSIONS: dict[Role, frozenset[Permission]] = {
+    Role.VIEWER: frozenset({Permission.READ}),
+    Role.CONTRIBUTOR: _CONTRIBUTE,
+    Role.REVIEWER: frozenset({Permission.READ, Permission.REVIEW}),
+    Role.RELEASER: frozenset({Permission.READ, Permission.PROMOTE}),
+    Role.OPERATOR: frozenset({Permission.READ, Permission.ROLL_BACK, Permission.BREAK_GLASS}),
+    Role.MAINTAINER: _CONTRIBUTE | {Permission.GOVERN},
+    Role.ADMIN: frozenset(Permission),
+}
+
+EVERY_MODEL = "*"
+
+
+@dataclass(frozen=True)
+class RoleBinding:
+    """A role over the models whose names match a shell-style pattern (`payments-*`), case-sensitively."""
+
+    role: Role
+    pattern: str = EVERY_MODEL
+
+    def covers(self, model: str) -> bool:
+        """Say whether a model of this name is within the pattern."""
+        return fnmatchcase(model, self.pattern)
+
+    def permits(self, permission: Permission, model: str | None) -> bool:
+        """Say whether this binding permits something on a model.
+
+        Args:
+            permission: What is to be done.
+            model: The model's name; None for what concerns all models, which needs an unpatterned binding.
+        """
+        if permission not in PERMISSIONS[self.role]:
+            return False
+        return self.pattern == EVERY_MODEL if model is None else self.covers(model)
+
+    def __str__(self) -> str:
+        return self.role if self.pattern == EVERY_MODEL else f"{self.role}:{self.pattern}"
+
+
+def roles_with(permission: Permission) -> str:
+    """Name the roles that carry a permission, for a sentence: `releaser or admin`."""
+    return " or ".join(role for role in Role if permission in PERMISSIONS[role])

@@ -1,0 +1,66 @@
+"""The command and its subcommands, each loaded only when it is used."""
+
+import importlib
+
+import click
+
+from lockgate import __version__
+
+#: Where each command is, and what `lockgate --help` says of it.
+_COMMANDS = {
+    "server": ("serve:server", "Run MLflow's server with the gate in it."),
+    "request": ("requests:request", "Ask for a promotion."),
+    "requests": ("requests:requests", "List promotion requests."),
+    "show": ("requests:show", "Show a promotion request and what it still needs."),
+    "approve": ("requests:approve", "Approve a promotion request."),
+    "reject": ("requests:reject", "Reject a promotion request."),
+    "withdraw": ("requests:withdraw", "Take a promotion request back."),
+    "comment": ("requests:comment", "Say something about a promotion request."),
+    "promote": ("requests:promote", "Carry out an approved promotion request."),
+    "check": ("models:check", "Report what CI found about a version."),
+    "rollback": ("models:rollback", "Return a target to the version that served before."),
+    "history": ("models:history", "Show who held a model's targets, and by whose decision."),
+    "policy": ("policy:policy", "Validate, apply and show the policy."),
+    "users": ("people:users", "Add and list people and service accounts."),
+    "tokens": ("people:tokens", "Create, list and revoke tokens."),
+    "audit": ("audit:audit", "Read the audit log."),
+}
+
+
+class _Commands(click.Group):
+    """Loads a command when it is asked for, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"lockgate.cli.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="lockgate")
+def main() -> None:
+    """Lockgate: `mlflow server` with a gate in it.
+
+    `lockgate server` runs the server. All other commands talk to the one that MLFLOW_TRACKING_URI names, as whoever
+    MLFLOW_TRACKING_TOKEN (or MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD) is: the same variables as for
+    the mlflow client.
+
+    \b
+    The way of a promotion:
+      lockgate request fraud-detector 3 alias:champion
+      lockgate check fraud-detector 3 staging-validation --status success
+      lockgate approve 7
+      lockgate promote 7
+      lockgate rollback fraud-detector alias:champion --reason "..."
+
+    Exit codes: 0 done, 1 refused or failed (with the reason on stderr), 2 wrong usage.
+    """

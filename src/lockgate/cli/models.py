@@ -1,0 +1,100 @@
+"""`lockgate check`, `rollback` and `history`."""
+
+from urllib.parse import quote
+
+import click
+
+from lockgate.cli.output import at as shown_at
+from lockgate.cli.output import command, connect, say, show_json, table
+
+
+def _metric(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    metrics = {}
+    for value in values:
+        name, _, number = value.partition("=")
+        try:
+            metrics[name] = float(number)
+        except ValueError:
+            raise click.BadParameter(f"{value!r} is not NAME=NUMBER") from None
+    return metrics
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@click.argument("name")
+@click.option("--status", required=True, type=click.Choice(["success", "failure", "pending"]))
+@click.option("--summary", help="What was found, for people.")
+@click.option("--url", help="Where to read more.")
+@click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", callback=_metric, help="May be repeated.")
+@command
+def check(
+    model: str,
+    version: str,
+    name: str,
+    status: str,
+    summary: str | None,
+    url: str | None,
+    metrics: dict[str, float],
+    as_json: bool,
+) -> None:
+    """Report check NAME for VERSION of MODEL; the newest report counts."""
+    body = {
+        "model": model,
+        "version": version,
+        "name": name,
+        "status": status,
+        "summary": summary,
+        "details_url": url,
+        "metrics": metrics,
+    }
+    reported = connect().call("POST", "/checks", body)
+    if as_json:
+        show_json(reported)
+        return
+    say(f"Check '{name}' of {model} version {reported['version']}: {reported['status']}")
+
+
+@click.command()
+@click.argument("model")
+@click.argument("target")
+@click.option("--reason", required=True, help="Why; it goes on record.")
+@command
+def rollback(model: str, target: str, reason: str, as_json: bool) -> None:
+    """Return TARGET of MODEL to the version that really served it before."""
+    path = f"/models/{quote(model, safe='')}/rollback"
+    decision = connect().call("POST", path, {"target": target, "reason": reason})
+    if as_json:
+        show_json(decision)
+        return
+    before = decision["previous_version"] or "nothing"
+    say(f"{model} {decision['target']}: version {decision['version']} serves again (was {before}).")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--target", help="Only this target: stage:Production, alias:champion.")
+@click.option("--at", "at", metavar="TIME", help="Only who held it then: 2026-05-12T14:00:00Z.")
+@command
+def history(model: str, target: str | None, at: str | None, as_json: bool) -> None:
+    """Show who held MODEL's targets, from when to when, and by whose decision."""
+    found = connect().call("GET", f"/models/{quote(model, safe='')}/history", target=target, at=at)
+    if as_json:
+        show_json(found)
+        return
+    rows = (
+        (
+            held["target"],
+            held["version"],
+            shown_at(held["from"]),
+            shown_at(held["to"]) or "now",
+            held["how"],
+            held["by"] or "",
+            ", ".join(held["approved_by"]),
+            held["request_id"] or "",
+            held["reason"],
+        )
+        for held in found["history"]
+    )
+    headings = ("TARGET", "VERSION", "FROM", "TO", "HOW", "BY", "APPROVED BY", "REQUEST", "REASON")
+    table(headings, rows, f"No target of {model} has held a version.")

@@ -1,0 +1,137 @@
+"""`lockgate request`, `requests`, `show`, `approve`, `reject`, `withdraw`, `comment` and `promote`."""
+
+from typing import Any
+
+import click
+
+from lockgate.cli.output import at, command, connect, say, show_json, table
+
+_COMMENT = click.option("--comment", metavar="TEXT", help="Said to everybody who looks at the request.")
+
+
+@click.command()
+@click.argument("model")
+@click.argument("version")
+@click.argument("target")
+@_COMMENT
+@command
+def request(model: str, version: str, target: str, comment: str | None, as_json: bool) -> None:
+    """Ask that TARGET of MODEL move to VERSION.
+
+    TARGET is stage:Staging, stage:Production or alias:NAME. Asking for the same thing again shows the same request.
+    """
+    body = {"model": model, "version": version, "target": target, "comment": comment}
+    _show(connect().call("POST", "/requests", body), as_json)
+
+
+@click.command()
+@click.option("--state", help="open, approved, rejected, withdrawn, expired, promoted or superseded.")
+@click.option("--model", help="Only of this model.")
+@click.option("--target", help="Only for this target.")
+@click.option("--reviewer", help="Only those that this person has reviewed.")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@command
+def requests(
+    state: str | None, model: str | None, target: str | None, reviewer: str | None, limit: int, as_json: bool
+) -> None:
+    """List promotion requests, newest first."""
+    found = connect().call(
+        "GET", "/requests", state=state, model=model, target=target, reviewer=reviewer, max_results=limit
+    )
+    if as_json:
+        show_json(found)
+        return
+    rows = (
+        (r["id"], r["state"], r["model"], r["version"], r["target"], r["requester"], len(r["unmet"]) or "")
+        for r in found["requests"]
+    )
+    headings = ("ID", "STATE", "MODEL", "VERSION", "TARGET", "BY", "UNMET")
+    table(headings, rows, "No requests. `lockgate request MODEL VERSION TARGET` opens one.")
+
+
+@click.command()
+@click.argument("number", metavar="ID", type=int)
+@command
+def show(number: int, as_json: bool) -> None:
+    """Show request ID: its gates, reviews, and what is still missing."""
+    _show(connect().call("GET", f"/requests/{number}"), as_json)
+
+
+def _act(number: int, what: str, comment: str | None, as_json: bool) -> None:
+    _show(connect().call("POST", f"/requests/{number}/{what}", {"comment": comment}), as_json)
+
+
+@click.command()
+@click.argument("number", metavar="ID", type=int)
+@_COMMENT
+@command
+def approve(number: int, comment: str | None, as_json: bool) -> None:
+    """Approve request ID, on the evidence that it shows now.
+
+    Not by who asked for it, registered the version or had a hand in its run, and not by service accounts.
+    """
+    _act(number, "approve", comment, as_json)
+
+
+@click.command()
+@click.argument("number", metavar="ID", type=int)
+@_COMMENT
+@command
+def reject(number: int, comment: str | None, as_json: bool) -> None:
+    """Reject request ID, which ends it."""
+    _act(number, "reject", comment, as_json)
+
+
+@click.command()
+@click.argument("number", metavar="ID", type=int)
+@_COMMENT
+@command
+def withdraw(number: int, comment: str | None, as_json: bool) -> None:
+    """Take request ID back: its requester, or a maintainer."""
+    _act(number, "withdraw", comment, as_json)
+
+
+@click.command()
+@click.argument("number", metavar="ID", type=int)
+@click.argument("text")
+@command
+def comment(number: int, text: str, as_json: bool) -> None:
+    """Say TEXT about request ID."""
+    _act(number, "comment", text, as_json)
+
+
+@click.command()
+@click.argument("number", metavar="ID", type=int)
+@_COMMENT
+@command
+def promote(number: int, comment: str | None, as_json: bool) -> None:
+    """Carry out request ID: everything is checked again, then the target moves."""
+    _act(number, "promote", comment, as_json)
+
+
+def _show(found: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        show_json(found)
+        return
+    say(f"Request {found['id']}: {found['model']} version {found['version']} -> {found['target']}: {found['state']}")
+    say(f"  asked by {found['requester']} at {at(found['created_at'])}, expires {at(found['expires_at'])}")
+    if found["comment"]:
+        say(f"  {found['comment']}")
+    if found["outcome"]:
+        say(f"  {found['outcome']}")
+    if found["gates"]:
+        say("")
+        rows = ((f"  {gate['name']}", gate["outcome"], gate["explanation"]) for gate in found["gates"])
+        table(("  GATE", "OUTCOME", "WHY"), rows, "")
+    for review in found["reviews"]:
+        stale = review["verdict"] != "comment" and review["evidence_digest"] != found["evidence"]["digest"]
+        void = " (on evidence that has changed since: does not count)" if stale else ""
+        said = f": {review['comment']}" if review["comment"] else ""
+        say(f"  {review['reviewer']} {review['verdict']} at {at(review['at'])}{void}{said}")
+    if found["unmet"]:
+        say("\nStill missing:")
+        for sentence in found["unmet"]:
+            say(f"  - {sentence}")
+    elif found["state"] in ("open", "approved"):
+        say(f"\nNothing is missing: `lockgate promote {found['id']}` carries it out.")
+    say(f"\n{found['url']}")

@@ -1,0 +1,129 @@
+"""`lockgate server`."""
+
+import os
+import runpy
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lockgate.settings import DEFAULT_BACKEND, ServerSettings
+
+
+def _prefix(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
+    if not value:
+        return ""
+    if not value.startswith("/") or value.endswith("/") or any(c in value for c in "{}?# "):
+        raise click.BadParameter("must start with '/', and not end with it: /mlflow")
+    return value
+
+
+@click.command()
+@click.option(
+    "--backend-store-uri",
+    envvar="MLFLOW_BACKEND_STORE_URI",
+    metavar="URI",
+    default=DEFAULT_BACKEND,
+    show_default=True,
+    help="Database of runs and models: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME.",
+)
+@click.option(
+    "--registry-store-uri",
+    envvar="MLFLOW_REGISTRY_STORE_URI",
+    metavar="URI",
+    help="Database of registered models, if it is another one. Lockgate's own tables stand there.",
+)
+@click.option(
+    "--default-artifact-root",
+    envvar="MLFLOW_DEFAULT_ARTIFACT_ROOT",
+    metavar="URI",
+    help="Where new experiments keep artifacts. By default they go through this server.",
+)
+@click.option(
+    "--artifacts-destination",
+    envvar="MLFLOW_ARTIFACTS_DESTINATION",
+    metavar="URI",
+    default="./mlartifacts",
+    show_default=True,
+    help="Where the server keeps the artifacts that go through it.",
+)
+@click.option(
+    "--serve-artifacts/--no-serve-artifacts",
+    envvar="MLFLOW_SERVE_ARTIFACTS",
+    default=True,
+    show_default=True,
+    help="Whether artifacts go through this server, which then knows who uploaded them.",
+)
+@click.option("--host", "-h", envvar="MLFLOW_HOST", default="127.0.0.1", show_default=True, help="Address to bind.")
+@click.option("--port", "-p", envvar="MLFLOW_PORT", type=int, default=5000, show_default=True, help="Port to bind.")
+@click.option(
+    "--workers",
+    "-w",
+    envvar="MLFLOW_WORKERS",
+    type=click.IntRange(1, 256),
+    default=4,
+    show_default=True,
+    help="Worker processes.",
+)
+@click.option(
+    "--static-prefix",
+    envvar="MLFLOW_STATIC_PREFIX",
+    callback=_prefix,
+    help="Path that everything is served under, such as /mlflow.",
+)
+@click.option(
+    "--allowed-hosts",
+    envvar="MLFLOW_SERVER_ALLOWED_HOSTS",
+    help="Host headers to accept, comma-separated (default: localhost and private addresses).",
+)
+@click.option(
+    "--cors-allowed-origins",
+    envvar="MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
+    help="Origins that pages may call from, comma-separated (default: localhost).",
+)
+@click.option(
+    "--x-frame-options",
+    envvar="MLFLOW_SERVER_X_FRAME_OPTIONS",
+    type=click.Choice(["SAMEORIGIN", "DENY", "NONE"], case_sensitive=False),
+    default="SAMEORIGIN",
+    show_default=True,
+    help="Who may show MLflow's pages in a frame.",
+)
+@click.option(
+    "--enable-workspaces/--disable-workspaces",
+    envvar="MLFLOW_ENABLE_WORKSPACES",
+    default=False,
+    show_default=True,
+    help="MLflow's workspaces.",
+)
+@click.option(
+    "--policy",
+    envvar="LOCKGATE_POLICY",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Policy file to put in force. Without one, stage:Production and alias:champion need one approval.",
+)
+@click.option(
+    "--public-url",
+    envvar="LOCKGATE_PUBLIC_URL",
+    default="",
+    help="How people reach this server, for links in refusals (default: as each call says).",
+)
+def server(host: str, port: int, workers: int, policy: Path | None, **options: Any) -> None:
+    """Run MLflow's server with the gate in it.
+
+    Takes the flags of `mlflow server`, on the same database: one that a stock server used is taken over as it is, and a
+    stock server could take it back.
+
+    \b
+      lockgate server                                          SQLite in ./mlflow.db
+      lockgate server --backend-store-uri postgresql://...     a team's server
+      lockgate server --policy policy.yaml                     with your own rules
+
+    The first start prints a URL to sign in with, once; or set LOCKGATE_ADMIN_TOKEN to a long random secret, which is
+    then a token of the principal `admin`.
+    """
+    os.environ.update(ServerSettings(**options).environment())
+    os.environ.update({"LOCKGATE_HOST": host, "LOCKGATE_PORT": str(port), "LOCKGATE_WORKERS": str(workers)})
+    if policy is not None:
+        os.environ["LOCKGATE_POLICY"] = str(policy)
+    runpy.run_module("lockgate.server.main", run_name="__main__", alter_sys=True)

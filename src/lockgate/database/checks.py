@@ -1,0 +1,67 @@
+"""Checks that outside systems reported."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from lockgate.database import people
+from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.tables import checks
+from lockgate.evidence.record import canonical
+from lockgate.gates.judge import Check
+
+
+@dataclass(frozen=True)
+class NewCheck:
+    """A check as it is reported."""
+
+    version_id: str
+    name: str
+    status: str
+    summary: str
+    url: str
+    metrics: dict[str, float]
+    reporter_id: int
+    at: datetime
+
+
+def add(session: Session, new: NewCheck) -> int:
+    """Store a report; the newest under a name counts."""
+    statement = insert(checks).values(
+        version_id=new.version_id,
+        name=new.name,
+        status=new.status,
+        summary=new.summary,
+        url=new.url,
+        metrics=canonical(new.metrics),
+        reporter_id=new.reporter_id,
+        at=to_ms(new.at),
+    )
+    return int(session.execute(statement.returning(checks.c.id)).scalar_one())
+
+
+def newest(session: Session, version_ids: Iterable[str]) -> dict[str, dict[str, Check]]:
+    """Return the newest check under each name, by version id and name."""
+    last = (
+        select(func.max(checks.c.id))
+        .where(checks.c.version_id.in_(list(version_ids)))
+        .group_by(checks.c.version_id, checks.c.name)
+    )
+    rows = session.execute(select(checks).where(checks.c.id.in_(last))).all()
+    reporters = people.load(session, (row.reporter_id for row in rows))
+    found: dict[str, dict[str, Check]] = {}
+    for row in rows:
+        found.setdefault(row.version_id, {})[row.name] = Check(
+            name=row.name,
+            status=row.status,
+            reporter=reporters[row.reporter_id],
+            at=from_ms(row.at),
+            summary=row.summary,
+            url=row.url,
+            metrics=json.loads(row.metrics),
+        )
+    return found

@@ -1,0 +1,115 @@
+"""The engine, and the only differences between SQLite and PostgreSQL."""
+
+import sqlite3
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session
+
+from lockgate.errors import BadInput
+
+#: How long a writer waits for its turn, in seconds.
+LOCK_TIMEOUT = 20
+_POOL_SIZE = 20
+_WRITES = "lockgate_writes"
+
+_engines: dict[str, Engine] = {}
+_engines_lock = threading.Lock()
+
+
+def real_uri(uri: str) -> str:
+    """Return a database URI with the driver that we ship.
+
+    Args:
+        uri: As a user writes it: `sqlite:///file.db`, `postgresql://user:password@host/name`.
+
+    Raises:
+        BadInput: if the database is neither SQLite nor PostgreSQL.
+    """
+    try:
+        url = make_url(uri)
+    except ArgumentError:
+        raise BadInput(
+            "The store URI is no database. Use sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."
+        ) from None
+    match url.get_backend_name():
+        case "sqlite":
+            return uri
+        case "postgresql":
+            return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+        case "postgres":
+            return real_uri("postgresql" + uri.removeprefix("postgres"))
+        case other:
+            raise BadInput(f"Lockgate runs on SQLite and PostgreSQL, not on {other}.")
+
+
+def engine_for(uri: str) -> Engine:
+    """Return this process's engine for a database; the same for the same URI."""
+    with _engines_lock:
+        if uri not in _engines:
+            _engines[uri] = _create_engine(uri)
+        return _engines[uri]
+
+
+def _create_engine(uri: str) -> Engine:
+    if make_url(uri).get_backend_name() == "sqlite":
+        engine = create_engine(uri)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(uri, pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE, pool_pre_ping=True)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:
+    assert isinstance(connection, sqlite3.Connection)
+    # We begin transactions ourselves: the driver would begin them only before the first change, too late for
+    # a decision that reads first.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout = {LOCK_TIMEOUT * 1000}",
+        "journal_mode = WAL",
+        "foreign_keys = ON",
+        "case_sensitive_like = true",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Any) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def writing_session(engine: Engine) -> Session:
+    """Return a session for a transaction that reads, decides and writes.
+
+    On SQLite it takes the database's one write lock as it begins; on PostgreSQL its first statement should
+    lock the row that the decision is about.
+    """
+    return Session(engine.execution_options(**{_WRITES: True}), expire_on_commit=False)
+
+
+def reading_session(engine: Engine) -> Session:
+    """Return a session that only reads."""
+    return Session(engine)
+
+
+def now(session: Session) -> datetime:
+    """Return the time: the database's on PostgreSQL, so that all instances share one clock."""
+    if session.get_bind().dialect.name == "postgresql":
+        at = session.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return datetime.fromisoformat(str(at)).astimezone(UTC)
+    return datetime.now(UTC)
+
+
+def to_ms(at: datetime) -> int:
+    """Return a time as the tables hold it, in milliseconds."""
+    return int(at.timestamp() * 1000)
+
+
+def from_ms(ms: int) -> datetime:
+    """Return a time as the code holds it, in UTC."""
+    return datetime.fromtimestamp(ms / 1000, UTC)

@@ -1,0 +1,146 @@
+"""Decisions, and who held each target from when to when."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.tables import decisions, holders, principals, versions
+from lockgate.decisions.verdict import DecisionKind
+from lockgate.promotions.target import Target
+
+
+@dataclass(frozen=True)
+class NewDecision:
+    """A decision as it falls."""
+
+    kind: DecisionKind
+    model_id: str
+    target: Target
+    version_id: str | None
+    previous_version_id: str | None
+    request_id: int | None
+    policy_version: int
+    evidence_digest: str
+    by_id: int
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Tenure:
+    """A version's time in a target."""
+
+    target: Target
+    version_id: str
+    version: int
+    version_deleted: bool
+    since: datetime
+    until: datetime | None
+    #: promotion, rollback, direct (no rule protected the target) or adopted (moved before Lockgate).
+    how: str
+    by: str | None
+    request_id: int | None
+    reason: str
+    approvers: tuple[str, ...] = ()
+
+
+def add_decision(session: Session, new: NewDecision) -> int:
+    """Record a decision; return its id."""
+    statement = insert(decisions).values(
+        kind=new.kind,
+        model_id=new.model_id,
+        target=str(new.target),
+        version_id=new.version_id,
+        previous_version_id=new.previous_version_id,
+        request_id=new.request_id,
+        policy_version=new.policy_version,
+        evidence_digest=new.evidence_digest,
+        by_id=new.by_id,
+        reason=new.reason,
+        at=to_ms(new.at),
+    )
+    return int(session.execute(statement.returning(decisions.c.id)).scalar_one())
+
+
+def begin_tenure(
+    session: Session,
+    model_id: str,
+    target: Target,
+    version_id: str,
+    since: datetime,
+    decision_id: int | None,
+    by_id: int | None,
+) -> None:
+    """Record that a version holds a target from now on."""
+    session.execute(
+        insert(holders).values(
+            model_id=model_id,
+            target=str(target),
+            version_id=version_id,
+            since=to_ms(since),
+            decision_id=decision_id,
+            by_id=by_id,
+        )
+    )
+
+
+def end_tenure(session: Session, model_id: str, target: Target, version_id: str, until: datetime) -> None:
+    """Record that a version no longer holds a target."""
+    session.execute(
+        update(holders)
+        .where(
+            holders.c.model_id == model_id,
+            holders.c.target == str(target),
+            holders.c.version_id == version_id,
+            holders.c.until.is_(None),
+        )
+        .values(until=to_ms(until))
+    )
+
+
+def holding_since(session: Session, version_id: str) -> dict[Target, datetime]:
+    """Return since when a version has held each of its targets."""
+    rows = session.execute(
+        select(holders.c.target, holders.c.since).where(holders.c.version_id == version_id, holders.c.until.is_(None))
+    )
+    return {Target.stored(row.target): from_ms(row.since) for row in rows}
+
+
+def tenures(session: Session, model_id: str, target: Target | None = None) -> list[Tenure]:
+    """Return who held a model's targets, oldest first."""
+    statement = (
+        select(
+            holders,
+            versions.c.number,
+            versions.c.deleted_at.label("version_deleted_at"),
+            decisions.c.kind,
+            decisions.c.request_id,
+            decisions.c.reason,
+            principals.c.name.label("by"),
+        )
+        .join(versions, holders.c.version_id == versions.c.id)
+        .outerjoin(decisions, holders.c.decision_id == decisions.c.id)
+        .outerjoin(principals, holders.c.by_id == principals.c.id)
+        .where(holders.c.model_id == model_id)
+        .order_by(holders.c.id)
+    )
+    if target is not None:
+        statement = statement.where(holders.c.target == str(target))
+    return [
+        Tenure(
+            target=Target.stored(row.target),
+            version_id=row.version_id,
+            version=row.number,
+            version_deleted=row.version_deleted_at is not None,
+            since=from_ms(row.since),
+            until=from_ms(row.until) if row.until is not None else None,
+            how=row.kind or ("adopted" if row.by is None else "direct"),
+            by=row.by,
+            request_id=row.request_id,
+            reason=row.reason or "",
+        )
+        for row in session.execute(statement)
+    ]

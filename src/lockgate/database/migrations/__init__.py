@@ -1,0 +1,1 @@
+"""The history of our tables, kept by Alembic apart from MLflow's."""

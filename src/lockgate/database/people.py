@@ -1,0 +1,194 @@
+"""Principals, their groups, roles and tokens."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from lockgate.access.principals import Kind, Principal
+from lockgate.access.roles import Role, RoleBinding
+from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.tables import group_members, principals, role_bindings, tokens
+
+
+@dataclass(frozen=True)
+class Token:
+    """What is known of a token; the token itself is not."""
+
+    id: int
+    principal: str
+    use: str
+    created_at: datetime
+    expires_at: datetime | None
+
+
+def load(session: Session, ids: Iterable[int]) -> dict[int, Principal]:
+    """Return principals by their ids."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    groups: dict[int, set[str]] = {}
+    for row in session.execute(select(group_members).where(group_members.c.principal_id.in_(wanted))):
+        groups.setdefault(row.principal_id, set()).add(row.group_name)
+    bindings: dict[int, list[RoleBinding]] = {}
+    for row in session.execute(select(role_bindings).where(role_bindings.c.principal_id.in_(wanted))):
+        bindings.setdefault(row.principal_id, []).append(RoleBinding(Role(row.role), row.pattern))
+    return {
+        row.id: Principal(
+            id=row.id,
+            name=row.name,
+            kind=Kind(row.kind),
+            active=row.active,
+            groups=frozenset(groups.get(row.id, ())),
+            bindings=tuple(bindings.get(row.id, ())),
+        )
+        for row in session.execute(select(principals).where(principals.c.id.in_(wanted)))
+    }
+
+
+def find(session: Session, name: str) -> Principal | None:
+    """Return a principal by name."""
+    found = session.execute(select(principals.c.id).where(principals.c.name == name)).scalar()
+    return load(session, [found])[found] if found is not None else None
+
+
+def every(session: Session) -> list[Principal]:
+    """Return all principals, by name."""
+    ids = session.execute(select(principals.c.id)).scalars().all()
+    return sorted(load(session, ids).values(), key=lambda principal: principal.name)
+
+
+def of_token(session: Session, digest: str, uses: tuple[str, ...], now: datetime) -> Principal | None:
+    """Return the active principal behind a valid token."""
+    found = session.execute(
+        select(tokens.c.principal_id).where(
+            tokens.c.digest == digest,
+            tokens.c.use.in_(uses),
+            tokens.c.revoked_at.is_(None),
+            or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > to_ms(now)),
+        )
+    ).scalar()
+    principal = load(session, [found]).get(found) if found is not None else None
+    return principal if principal is not None and principal.active else None
+
+
+def stored_password(session: Session, name: str) -> tuple[int, str] | None:
+    """Return id and password hash of an active principal that has a password."""
+    row = session.execute(
+        select(principals.c.id, principals.c.password_hash).where(
+            principals.c.name == name, principals.c.active, principals.c.password_hash.is_not(None)
+        )
+    ).first()
+    return (row.id, row.password_hash) if row else None
+
+
+def add(session: Session, name: str, kind: Kind, now: datetime) -> int:
+    """Add a principal without roles; return its id."""
+    statement = insert(principals).values(name=name, kind=kind, active=True, created_at=to_ms(now))
+    return int(session.execute(statement.returning(principals.c.id)).scalar_one())
+
+
+def set_password(session: Session, principal_id: int, password_hash: str) -> None:
+    """Replace a principal's password hash."""
+    session.execute(update(principals).where(principals.c.id == principal_id).values(password_hash=password_hash))
+
+
+def set_active(session: Session, principal_id: int, active: bool) -> None:
+    """Activate or deactivate a principal."""
+    session.execute(update(principals).where(principals.c.id == principal_id).values(active=active))
+
+
+def set_groups(session: Session, principal_id: int, groups: Iterable[str]) -> None:
+    """Make these a principal's groups."""
+    session.execute(delete(group_members).where(group_members.c.principal_id == principal_id))
+    rows = [{"principal_id": principal_id, "group_name": group} for group in sorted(set(groups))]
+    if rows:
+        session.execute(insert(group_members), rows)
+
+
+def set_bindings(session: Session, principal_id: int, bindings: Iterable[RoleBinding]) -> None:
+    """Make these a principal's role bindings."""
+    session.execute(delete(role_bindings).where(role_bindings.c.principal_id == principal_id))
+    rows = [
+        {"principal_id": principal_id, "role": binding.role, "pattern": binding.pattern}
+        for binding in dict.fromkeys(bindings)
+    ]
+    if rows:
+        session.execute(insert(role_bindings), rows)
+
+
+def active_admins(session: Session) -> int:
+    """Count the active principals with the role admin over everything."""
+    statement = (
+        select(func.count())
+        .select_from(role_bindings.join(principals))
+        .where(role_bindings.c.role == Role.ADMIN, role_bindings.c.pattern == "*", principals.c.active)
+    )
+    return int(session.execute(statement).scalar_one())
+
+
+def add_token(
+    session: Session, principal_id: int, digest: str, use: str, now: datetime, expires_at: datetime | None
+) -> int:
+    """Store a token's digest; return the token's id."""
+    statement = insert(tokens).values(
+        principal_id=principal_id,
+        digest=digest,
+        use=use,
+        created_at=to_ms(now),
+        expires_at=to_ms(expires_at) if expires_at else None,
+    )
+    return int(session.execute(statement.returning(tokens.c.id)).scalar_one())
+
+
+def token_exists(session: Session, digest: str) -> bool:
+    """Say whether a token with this digest was ever stored."""
+    return session.execute(select(tokens.c.id).where(tokens.c.digest == digest)).first() is not None
+
+
+def valid_tokens(session: Session, now: datetime, principal: str | None = None) -> list[Token]:
+    """Return the API tokens that are valid, newest first; of one principal or of all."""
+    statement = (
+        select(tokens, principals.c.name)
+        .join(principals)
+        .where(
+            tokens.c.use == "api",
+            tokens.c.revoked_at.is_(None),
+            or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > to_ms(now)),
+        )
+        .order_by(tokens.c.id.desc())
+    )
+    if principal is not None:
+        statement = statement.where(principals.c.name == principal)
+    return [
+        Token(
+            row.id,
+            row.name,
+            row.use,
+            from_ms(row.created_at),
+            from_ms(row.expires_at) if row.expires_at is not None else None,
+        )
+        for row in session.execute(statement)
+    ]
+
+
+def token_owner(session: Session, token_id: int) -> Principal | None:
+    """Return whose token this is, if it has not been revoked."""
+    owner = session.execute(
+        select(tokens.c.principal_id).where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
+    ).scalar()
+    return load(session, [owner]).get(owner) if owner is not None else None
+
+
+def revoke_token(session: Session, token_id: int, now: datetime) -> None:
+    """Make a token invalid from now on."""
+    session.execute(update(tokens).where(tokens.c.id == token_id).values(revoked_at=to_ms(now)))
+
+
+def revoke_digest(session: Session, digest: str, now: datetime) -> None:
+    """Make the token with this digest invalid from now on."""
+    session.execute(
+        update(tokens).where(tokens.c.digest == digest, tokens.c.revoked_at.is_(None)).values(revoked_at=to_ms(now))
+    )

@@ -1,0 +1,62 @@
+"""Policies, each version kept."""
+
+import functools
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, insert, select
+from sqlalchemy.orm import Session
+
+from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.tables import policies
+from lockgate.gates.document import DEFAULT_POLICY, read_policy
+from lockgate.gates.policy import Policy
+
+#: The number of the policy that is in force until somebody applies one.
+DEFAULT_VERSION = 0
+
+
+@dataclass(frozen=True)
+class StoredPolicy:
+    """A version of the policy."""
+
+    version: int
+    source: str
+    applied_by: str
+    applied_at: datetime | None
+
+    @property
+    def policy(self) -> Policy:
+        """The policy itself."""
+        return _read(self.source)
+
+
+@functools.lru_cache(maxsize=32)
+def _read(source: str) -> Policy:
+    return read_policy(source)
+
+
+_DEFAULT = StoredPolicy(DEFAULT_VERSION, DEFAULT_POLICY, "lockgate", None)
+
+
+def current(session: Session) -> StoredPolicy:
+    """Return the policy that is in force."""
+    newest = session.execute(select(func.max(policies.c.version))).scalar()
+    return _DEFAULT if newest is None else of_version(session, newest)
+
+
+def of_version(session: Session, version: int) -> StoredPolicy:
+    """Return a version of the policy that a request is pinned to."""
+    if version == DEFAULT_VERSION:
+        return _DEFAULT
+    row = session.execute(select(policies).where(policies.c.version == version)).one()
+    return StoredPolicy(row.version, row.source, row.applied_by, from_ms(row.applied_at))
+
+
+def add(session: Session, source: str, applied_by: str, now: datetime) -> StoredPolicy:
+    """Put a policy in force."""
+    newest = session.execute(select(func.max(policies.c.version))).scalar() or DEFAULT_VERSION
+    session.execute(
+        insert(policies).values(version=newest + 1, source=source, applied_by=applied_by, applied_at=to_ms(now))
+    )
+    return StoredPolicy(newest + 1, source, applied_by, now)

@@ -1,0 +1,235 @@
+"""Promotion requests and their reviews."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from sqlalchemy import Row, Select, and_, insert, select, update
+from sqlalchemy.orm import Session
+
+from lockgate.database import people
+from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.tables import models, principals, requests, reviews, versions
+from lockgate.evidence.record import Evidence, canonical
+from lockgate.gates.judge import GateResult, Outcome
+from lockgate.promotions.request import LIVE, PromotionRequest, State
+from lockgate.promotions.target import Target
+from lockgate.reviews.standing import Review, Verdict
+
+
+@dataclass(frozen=True)
+class NewRequest:
+    """A request before it has a number."""
+
+    workspace: str
+    model_id: str
+    version_id: str
+    target: Target
+    requester_id: int
+    comment: str
+    created_at: datetime
+    expires_at: datetime
+    policy_version: int
+    evidence: Evidence
+    incumbent: int | None
+
+
+def add(session: Session, new: NewRequest) -> PromotionRequest:
+    """Open a request."""
+    statement = insert(requests).values(
+        workspace=new.workspace,
+        model_id=new.model_id,
+        version_id=new.version_id,
+        target=str(new.target),
+        state=State.OPEN,
+        requester_id=new.requester_id,
+        comment=new.comment,
+        created_at=to_ms(new.created_at),
+        expires_at=to_ms(new.expires_at),
+        policy_version=new.policy_version,
+        evidence=canonical(new.evidence.to_json()),
+        evidence_digest=new.evidence.digest,
+        gates="[]",
+        incumbent=new.incumbent,
+        outcome="",
+    )
+    return get(session, session.execute(statement.returning(requests.c.id)).scalar_one())
+
+
+def get(session: Session, request_id: int) -> PromotionRequest:
+    """Return a request that exists."""
+    return _request(session.execute(_select().where(requests.c.id == request_id)).one())
+
+
+def find(session: Session, request_id: int, workspace: str) -> PromotionRequest | None:
+    """Return a request of a workspace, if there is one of this number."""
+    row = session.execute(_select().where(requests.c.id == request_id, requests.c.workspace == workspace)).first()
+    return _request(row) if row else None
+
+
+def live(session: Session, model_id: str, target: Target | None = None) -> list[PromotionRequest]:
+    """Return a model's live requests, oldest first; for one target or for all."""
+    statement = _select().where(requests.c.model_id == model_id, requests.c.state.in_(LIVE))
+    if target is not None:
+        statement = statement.where(requests.c.target == str(target))
+    return [_request(row) for row in session.execute(statement.order_by(requests.c.id))]
+
+
+def overdue(session: Session, workspace: str, now: datetime) -> list[str]:
+    """Return the names of the models of a workspace that have live requests past their time."""
+    statement = (
+        select(models.c.name)
+        .distinct()
+        .select_from(requests.join(models, requests.c.model_id == models.c.id))
+        .where(
+            requests.c.state.in_(LIVE),
+            requests.c.expires_at <= to_ms(now),
+            models.c.workspace == workspace,
+            models.c.deleted_at.is_(None),
+        )
+    )
+    return list(session.execute(statement).scalars())
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which requests to list; None leaves a condition out."""
+
+    workspace: str
+    state: State | None = None
+    model: str | None = None
+    target: Target | None = None
+    reviewer: str | None = None
+    before_id: int | None = None
+
+
+def search(session: Session, wanted: Filter, limit: int) -> list[PromotionRequest]:
+    """Return requests, newest first."""
+    conditions = [requests.c.workspace == wanted.workspace]
+    if wanted.state is not None:
+        conditions.append(requests.c.state == wanted.state)
+    if wanted.model is not None:
+        conditions.append(models.c.name == wanted.model)
+    if wanted.target is not None:
+        conditions.append(requests.c.target == str(wanted.target))
+    if wanted.reviewer is not None:
+        reviewed = (
+            select(reviews.c.request_id)
+            .join(principals, principals.c.id == reviews.c.reviewer_id)
+            .where(principals.c.name == wanted.reviewer)
+        )
+        conditions.append(requests.c.id.in_(reviewed))
+    if wanted.before_id is not None:
+        conditions.append(requests.c.id < wanted.before_id)
+    statement = _select().where(and_(*conditions)).order_by(requests.c.id.desc()).limit(limit)
+    return [_request(row) for row in session.execute(statement)]
+
+
+def set_state(session: Session, request_id: int, state: State, outcome: str = "") -> None:
+    """Move a request to another state; the caller has checked that it may."""
+    session.execute(update(requests).where(requests.c.id == request_id).values(state=state, outcome=outcome))
+
+
+def evidence(session: Session, request_id: int) -> Evidence:
+    """Return the frozen evidence of a request."""
+    text = session.execute(select(requests.c.evidence).where(requests.c.id == request_id)).scalar_one()
+    return Evidence.from_json(json.loads(text))
+
+
+def set_evidence(session: Session, request_id: int, new: Evidence) -> None:
+    """Freeze newer evidence."""
+    session.execute(
+        update(requests)
+        .where(requests.c.id == request_id)
+        .values(evidence=canonical(new.to_json()), evidence_digest=new.digest)
+    )
+
+
+def set_gates(session: Session, request_id: int, results: Sequence[GateResult]) -> None:
+    """Keep what the gates came to."""
+    text = canonical([asdict(result) for result in results])
+    session.execute(update(requests).where(requests.c.id == request_id).values(gates=text))
+
+
+def gates(session: Session, request_id: int) -> tuple[GateResult, ...]:
+    """Return what the gates came to when they were last judged."""
+    text = session.execute(select(requests.c.gates).where(requests.c.id == request_id)).scalar_one()
+    return tuple(GateResult(**{**result, "outcome": Outcome(result["outcome"])}) for result in json.loads(text))
+
+
+def add_review(
+    session: Session,
+    request: PromotionRequest,
+    reviewer_id: int,
+    verdict: Verdict,
+    comment: str,
+    at: datetime,
+) -> None:
+    """Add a review, bound to the evidence that the request has now."""
+    session.execute(
+        insert(reviews).values(
+            request_id=request.id,
+            reviewer_id=reviewer_id,
+            verdict=verdict,
+            comment=comment,
+            evidence_digest=request.evidence_digest,
+            at=to_ms(at),
+        )
+    )
+
+
+def reviews_of(session: Session, request_ids: Iterable[int]) -> dict[int, list[Review]]:
+    """Return the reviews of requests, oldest first, with their givers' standing of now."""
+    rows = session.execute(
+        select(reviews).where(reviews.c.request_id.in_(list(request_ids))).order_by(reviews.c.id)
+    ).all()
+    givers = people.load(session, (row.reviewer_id for row in rows))
+    found: dict[int, list[Review]] = {}
+    for row in rows:
+        review = Review(
+            row.id,
+            givers[row.reviewer_id],
+            Verdict(row.verdict),
+            row.comment,
+            row.evidence_digest,
+            from_ms(row.at),
+        )
+        found.setdefault(row.request_id, []).append(review)
+    return found
+
+
+def _select() -> Select[tuple[object, ...]]:
+    return (
+        select(
+            *(column for column in requests.c if column.name not in ("evidence", "gates")),
+            models.c.name.label("model"),
+            versions.c.number.label("version"),
+            principals.c.name.label("requester"),
+        )
+        .join(models, requests.c.model_id == models.c.id)
+        .join(versions, requests.c.version_id == versions.c.id)
+        .join(principals, requests.c.requester_id == principals.c.id)
+    )
+
+
+def _request(row: Row[tuple[object, ...]]) -> PromotionRequest:
+    return PromotionRequest(
+        id=row.id,
+        workspace=row.workspace,
+        model_id=row.model_id,
+        model=row.model,
+        version_id=row.version_id,
+        version=row.version,
+        target=Target.stored(row.target),
+        state=State(row.state),
+        requester_id=row.requester_id,
+        requester=row.requester,
+        comment=row.comment,
+        created_at=from_ms(row.created_at),
+        expires_at=from_ms(row.expires_at),
+        policy_version=row.policy_version,
+        evidence_digest=row.evidence_digest,
+        incumbent=row.incumbent,
+        outcome=row.outcome,
+    )

@@ -1,0 +1,259 @@
+"""All our tables, on one page. They stand beside MLflow's in the registry's database.
+
+Times are milliseconds since 1970 in UTC, as MLflow's are; JSON is canonical text.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData()
+
+_NAME = String(256)
+_ID = String(32)
+
+
+def _key() -> Column[int]:
+    # SQLite numbers only `INTEGER` keys by itself; AUTOINCREMENT never reuses a number.
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
+principals = Table(
+    "lockgate_principals",
+    metadata,
+    _key(),
+    Column("name", _NAME, nullable=False, unique=True),
+    Column("kind", String(16), nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("password_hash", String(256)),
+    Column("created_at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+group_members = Table(
+    "lockgate_group_members",
+    metadata,
+    Column("principal_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("group_name", _NAME, nullable=False),
+    PrimaryKeyConstraint("principal_id", "group_name"),
+)
+
+role_bindings = Table(
+    "lockgate_role_bindings",
+    metadata,
+    Column("principal_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("pattern", _NAME, nullable=False),
+    PrimaryKeyConstraint("principal_id", "role", "pattern"),
+)
+
+tokens = Table(
+    "lockgate_tokens",
+    metadata,
+    _key(),
+    Column("principal_id", ForeignKey("lockgate_principals.id"), nullable=False, index=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("use", String(16), nullable=False),  # api, session, sign-in
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    sqlite_autoincrement=True,
+)
+
+policies = Table(
+    "lockgate_policies",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("source", Text, nullable=False),
+    Column("applied_by", _NAME, nullable=False),
+    Column("applied_at", BigInteger, nullable=False),
+)
+
+# A registered model's identity: kept through a rename, ended by deletion. The creation time tells a model
+# from one that was made under its name behind our back.
+models = Table(
+    "lockgate_models",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("workspace", String(63), nullable=False),
+    Column("name", _NAME, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("adopted", Boolean, nullable=False),
+    Column("deleted_at", BigInteger),
+    Index(
+        "lockgate_models_living",
+        "workspace",
+        "name",
+        unique=True,
+        sqlite_where=text("deleted_at IS NULL"),
+        postgresql_where=text("deleted_at IS NULL"),
+    ),
+)
+
+versions = Table(
+    "lockgate_versions",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("model_id", ForeignKey("lockgate_models.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("registrar_id", ForeignKey("lockgate_principals.id")),  # null: registered before Lockgate
+    Column("deleted_at", BigInteger),
+    Index("lockgate_versions_of_model", "model_id", "number", unique=True),
+)
+
+# Who made and changed what stands behind versions, as Lockgate saw it: runs, logged models, artifact folders.
+authors = Table(
+    "lockgate_authors",
+    metadata,
+    Column("kind", String(16), nullable=False),
+    Column("object", String(500), nullable=False),
+    Column("principal_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("first_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("kind", "object", "principal_id"),
+)
+
+requests = Table(
+    "lockgate_requests",
+    metadata,
+    _key(),
+    Column("workspace", String(63), nullable=False),
+    Column("model_id", ForeignKey("lockgate_models.id"), nullable=False),
+    Column("version_id", ForeignKey("lockgate_versions.id"), nullable=False),
+    Column("target", String(300), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("requester_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("policy_version", Integer, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("evidence_digest", String(80), nullable=False),
+    Column("gates", Text, nullable=False),  # what they came to when last judged
+    Column("incumbent", Integer),
+    Column("outcome", Text, nullable=False),
+    Index("lockgate_requests_by_state", "state", "expires_at"),
+    Index("lockgate_requests_of_model", "model_id", "target", "state"),
+    # One request for the same thing, however often it is asked.
+    Index(
+        "lockgate_requests_live",
+        "version_id",
+        "target",
+        unique=True,
+        sqlite_where=text("state IN ('open', 'approved')"),
+        postgresql_where=text("state IN ('open', 'approved')"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+reviews = Table(
+    "lockgate_reviews",
+    metadata,
+    _key(),
+    Column("request_id", ForeignKey("lockgate_requests.id"), nullable=False, index=True),
+    Column("reviewer_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("evidence_digest", String(80), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+checks = Table(
+    "lockgate_checks",
+    metadata,
+    _key(),
+    Column("version_id", ForeignKey("lockgate_versions.id"), nullable=False),
+    Column("name", String(100), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("summary", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("metrics", Text, nullable=False),
+    Column("reporter_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Index("lockgate_checks_of_version", "version_id", "name"),
+    sqlite_autoincrement=True,
+)
+
+decisions = Table(
+    "lockgate_decisions",
+    metadata,
+    _key(),
+    Column("kind", String(16), nullable=False),
+    Column("model_id", ForeignKey("lockgate_models.id"), nullable=False),
+    Column("target", String(300), nullable=False),
+    Column("version_id", ForeignKey("lockgate_versions.id")),  # null: the target was cleared
+    Column("previous_version_id", ForeignKey("lockgate_versions.id")),
+    Column("request_id", ForeignKey("lockgate_requests.id")),
+    Column("policy_version", Integer, nullable=False),
+    Column("evidence_digest", String(80), nullable=False),
+    Column("by_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Who held each target, from when to when.
+holders = Table(
+    "lockgate_holders",
+    metadata,
+    _key(),
+    Column("model_id", ForeignKey("lockgate_models.id"), nullable=False),
+    Column("target", String(300), nullable=False),
+    Column("version_id", ForeignKey("lockgate_versions.id"), nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("until", BigInteger),
+    Column("decision_id", ForeignKey("lockgate_decisions.id")),  # null: no rule protected the target
+    Column("by_id", ForeignKey("lockgate_principals.id")),  # null: moved before Lockgate, adopted
+    Index("lockgate_holders_of_target", "model_id", "target", "id"),
+    sqlite_autoincrement=True,
+)
+
+audit = Table(
+    "lockgate_audit",
+    metadata,
+    _key(),
+    Column("at", BigInteger, nullable=False),
+    Column("actor_id", ForeignKey("lockgate_principals.id")),
+    Column("actor", _NAME, nullable=False),
+    Column("address", String(100), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("workspace", String(63), nullable=False),
+    Column("model_id", _ID),
+    Column("model", _NAME),
+    Column("version", Integer),
+    Column("target", String(300)),
+    Column("request_id", BigInteger),
+    Column("decision_id", BigInteger),
+    Column("before", Text, nullable=False),
+    Column("after", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("lockgate_audit_of_model", "model_id", "id"),
+    sqlite_autoincrement=True,
+)
+
+# The outbox: events to be delivered.
+events = Table(
+    "lockgate_events",
+    metadata,
+    _key(),
+    Column("audit_id", ForeignKey("lockgate_audit.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("type", String(64), nullable=False),
+    Column("workspace", String(63), nullable=False),
+    Column("model", _NAME),
+    Column("data", Text, nullable=False),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,115 @@
+"""The verdict on a promotion."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from lockgate.access.principals import Principal
+from lockgate.access.roles import Permission, roles_with
+from lockgate.access.selectors import join, matches_any
+from lockgate.gates.freeze import frozen_by
+from lockgate.gates.judge import GateResult, Outcome
+from lockgate.gates.policy import Policy, Rule
+from lockgate.promotions.target import Target
+from lockgate.reviews.standing import Exclusions, Review, missing_approvals
+
+
+class DecisionKind(StrEnum):
+    """Why a target moved."""
+
+    PROMOTION = "promotion"
+    ROLLBACK = "rollback"
+    #: Somebody with the standing to promote took a version out of a target without putting another in.
+    CLEARING = "clearing"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a request has come to."""
+
+    gates: tuple[GateResult, ...]
+    #: Whether people have said all that they have to; where none are asked, whether the gates have.
+    is_approved: bool
+    #: Everything that is still missing, a sentence each; the promotion may go when it is empty.
+    unmet: tuple[str, ...]
+
+    @property
+    def allows(self) -> bool:
+        """Whether the target may move now."""
+        return not self.unmet
+
+
+def uncovered(policy: Policy, model: str, target: Target) -> str | None:
+    """Say that a target is closed to a model because no rule covers it, or None."""
+    if policy.protects(target) and not policy.rules_for(model, target):
+        return (
+            f"{target} is protected, and no rule of the policy covers the model '{model}', so nothing can move "
+            "it there. Ask a maintainer for a rule that does."
+        )
+    return None
+
+
+def decide(
+    rules: Sequence[Rule],
+    gates: Sequence[GateResult],
+    reviews: Iterable[Review],
+    model: str,
+    digest: str,
+    excluded: Exclusions,
+    now: datetime,
+) -> Verdict:
+    """Decide on a request.
+
+    Args:
+        rules: The rules that apply; all must be met.
+        gates: What their gates came to.
+        reviews: All reviews, with their givers' standing of now.
+        model: The model's name.
+        digest: Digest of the evidence that the gates judged.
+        excluded: Who may not approve.
+        now: The time.
+
+    Returns:
+        The verdict, with a sentence for everything that is missing.
+    """
+    blocking = [
+        f"Gate '{gate.name}' {_WORDS[gate.outcome]}: {gate.explanation}."
+        for gate in gates
+        if gate.outcome is not Outcome.PASSED
+    ]
+    approvals = missing_approvals(rules, reviews, model, digest, excluded)
+    frozen = frozen_by((window for rule in rules for window in rule.freeze), now)
+    people_decide = any(demand.required for rule in rules for demand in rule.approvals)
+    is_approved = not approvals and (people_decide or not blocking)
+    return Verdict(tuple(gates), is_approved, (*blocking, *approvals, *frozen))
+
+
+_WORDS = {
+    Outcome.FAILED: "failed",
+    Outcome.PENDING: "is pending",
+    Outcome.ERROR: "could not be judged",
+}
+
+
+def why_not_carry_out(principal: Principal, rules: Sequence[Rule], model: str) -> str | None:
+    """Say why somebody may not carry out promotions under these rules, or None if they may."""
+    if not principal.may(Permission.PROMOTE, model):
+        needed = roles_with(Permission.PROMOTE)
+        return f"{principal.name} may not carry out promotions of '{model}': this needs the role {needed}."
+    for rule in rules:
+        by = rule.promote.by if rule.promote else ()
+        if by and not matches_any(by, principal, model):
+            return f"Rule '{rule.name}' lets only {join(by)} carry out promotions, not {principal.name}."
+    return None
+
+
+def why_not_roll_back(principal: Principal, rules: Sequence[Rule], model: str) -> str | None:
+    """Say why somebody may not roll back under these rules, or None if they may."""
+    if not principal.may(Permission.ROLL_BACK, model):
+        needed = roles_with(Permission.ROLL_BACK)
+        return f"{principal.name} may not roll back '{model}': this needs the role {needed}."
+    for rule in rules:
+        if rule.rollback and not matches_any(rule.rollback.by, principal, model):
+            return f"Rule '{rule.name}' lets only {join(rule.rollback.by)} roll back, not {principal.name}."
+    return None

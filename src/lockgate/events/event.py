@@ -1,0 +1,67 @@
+"""Event types, one for each action that is audited."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from lockgate.audit.entry import AuditEntry
+
+
+class EventType(StrEnum):
+    """Every type of event that there is; each is also the action of an audit entry."""
+
+    MODEL_CREATED = "model.created"
+    MODEL_UPDATED = "model.updated"
+    MODEL_RENAMED = "model.renamed"
+    MODEL_DELETED = "model.deleted"
+    MODEL_ADOPTED = "model.adopted"
+    VERSION_CREATED = "version.created"
+    VERSION_UPDATED = "version.updated"
+    VERSION_DELETED = "version.deleted"
+    TARGET_MOVED = "target.moved"
+    REQUEST_OPENED = "request.opened"
+    EVIDENCE_CHANGED = "request.evidence_changed"
+    REQUEST_COMMENTED = "request.commented"
+    REQUEST_REVIEWED = "request.reviewed"
+    REQUEST_REJECTED = "request.rejected"
+    REQUEST_WITHDRAWN = "request.withdrawn"
+    REQUEST_EXPIRED = "request.expired"
+    REQUEST_SUPERSEDED = "request.superseded"
+    PROMOTION_REFUSED = "promotion.refused"
+    PROMOTED = "promotion.done"
+    ROLLED_BACK = "rollback.done"
+    CLEARED = "target.cleared"
+    CHECK_REPORTED = "check.reported"
+    POLICY_APPLIED = "policy.applied"
+    WEBHOOK_CHANGED = "webhook.changed"
+    PRINCIPAL_CHANGED = "principal.changed"
+    TOKEN_CREATED = "token.created"  # noqa: S105
+    TOKEN_REVOKED = "token.revoked"  # noqa: S105
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to tell the world."""
+
+    type: EventType
+    workspace: str
+    model: str | None
+    data: Mapping[str, Any]
+
+
+def event_of(entry: AuditEntry) -> Event:
+    """Return the event that tells of an audited action."""
+    data = {
+        "actor": entry.actor,
+        "outcome": entry.outcome,
+        "model": entry.model,
+        "version": entry.version,
+        "target": entry.target,
+        "request_id": entry.request_id,
+        "before": dict(entry.before),
+        "after": dict(entry.after),
+        "reason": entry.reason,
+    }
+    told = {key: value for key, value in data.items() if value not in (None, "", {})}
+    return Event(EventType(entry.action), entry.workspace, entry.model, told)

@@ -1,0 +1,127 @@
+"""The policy file as text: reading it, with errors that name the line, and the default one."""
+
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from lockgate.errors import BadInput
+from lockgate.gates.policy import Policy
+
+MAX_BYTES = 200_000
+
+#: In force until somebody applies a policy.
+DEFAULT_POLICY = """\
+version: 1
+rules:
+  - name: default
+    models: "*"
+    targets: [stage:Production, alias:champion]
+    approvals: {required: 1}
+"""
+
+_FIELDS = {
+    "for_": "for",
+    "from_": "from",
+}
+
+
+def read_policy(text: str) -> Policy:
+    """Read a policy from YAML.
+
+    Args:
+        text: The file's content.
+
+    Returns:
+        The validated policy.
+
+    Raises:
+        BadInput: naming each line that is wrong and what is allowed there.
+    """
+    if len(text.encode()) > MAX_BYTES:
+        raise BadInput(f"A policy file may have {MAX_BYTES} bytes; this one has {len(text.encode())}.")
+    root = _parse(text)
+    # SafeLoader-built data from a tree without aliases: see _parse.
+    data = yaml.safe_load(text)
+    if not isinstance(data, dict):
+        raise BadInput("A policy is a mapping that starts with `version: 1` and has `rules`.")
+    try:
+        return Policy.model_validate(data)
+    except ValidationError as error:
+        problems = [_problem(root, problem) for problem in error.errors()]
+        raise BadInput("The policy is not valid.\n" + "\n".join(problems), problems=problems) from None
+
+
+def _parse(text: str) -> yaml.Node | None:
+    try:
+        for token in yaml.scan(text):
+            if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
+                line = token.start_mark.line + 1
+                raise BadInput(f"line {line}: anchors and aliases (& and *) are not allowed; quote a name with *.")
+        root = yaml.compose(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BadInput(f"line {line}: this is not YAML: {error.problem}.") from None
+    except yaml.YAMLError as error:
+        raise BadInput(f"This is not YAML: {error}") from None
+    except RecursionError:
+        raise BadInput("The policy is nested too deeply.") from None
+    _refuse_repeated_keys(root)
+    return root
+
+
+def _refuse_repeated_keys(node: yaml.Node | None) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise BadInput(f"line {key.start_mark.line + 1}: `{key.value}` stands here twice; keep one.")
+            seen.add(key.value)
+            _refuse_repeated_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item)
+
+
+def _problem(root: yaml.Node | None, error: ErrorDetails) -> str:
+    path = [_FIELDS.get(part, part) if isinstance(part, str) else part for part in error["loc"]]
+    where = ".".join(str(part) for part in path if part != "function-after")
+    return f"line {_line(root, path)}: {where or 'policy'}: {_sentence(error)}"
+
+
+def _line(node: yaml.Node | None, path: list[Any]) -> int:
+    line = 1
+    for part in path:
+        if node is None:
+            break
+        child = _child(node, part)
+        if child is None:
+            break
+        line, node = child
+    return line
+
+
+def _child(node: yaml.Node, part: Any) -> tuple[int, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        item: yaml.Node = node.value[part]
+        return item.start_mark.line + 1, item
+    return None
+
+
+def _sentence(error: ErrorDetails) -> str:
+    match error["type"]:
+        case "extra_forbidden":
+            return "there is no such setting here"
+        case "missing":
+            return "this is missing"
+        case "literal_error":
+            return f"must be {error['ctx']['expected']}"
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case _:
+            return error["msg"][0].lower() + error["msg"][1:]

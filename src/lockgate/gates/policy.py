@@ -1,0 +1,237 @@
+"""The policy: rules that say what must hold before a target moves."""
+
+import re
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from lockgate.access.selectors import Selector
+from lockgate.errors import BadInput
+from lockgate.gates.expression import check_expression
+from lockgate.gates.freeze import WeekTime
+from lockgate.promotions.target import Target
+
+_DURATION = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+DEFAULT_EXPIRY = timedelta(days=7)
+
+
+def _duration(value: object) -> timedelta:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1]) == 0:
+        raise ValueError("write a number and a unit: 30s, 15m, 24h or 7d")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _target(value: object) -> Target:
+    try:
+        return Target.parse(str(value))
+    except BadInput as error:
+        raise ValueError(error.message) from None
+
+
+def _selector(value: object) -> Selector:
+    try:
+        return Selector.parse(str(value))
+    except BadInput as error:
+        raise ValueError(error.message) from None
+
+
+def _expression(value: object) -> str:
+    try:
+        return check_expression(str(value))
+    except BadInput as error:
+        raise ValueError(error.message) from None
+
+
+def _time_zone(value: object) -> ZoneInfo:
+    try:
+        return ZoneInfo(str(value))
+    except (KeyError, ValueError, OSError):
+        raise ValueError("not a time zone; write a name such as Europe/Berlin or UTC") from None
+
+
+def _one_or_many(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+def _week_time(value: object) -> WeekTime:
+    return WeekTime.parse(str(value))
+
+
+_AsText = PlainSerializer(str)
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w .\-]+$")]
+Pattern = Annotated[str, Field(min_length=1, max_length=256)]
+TargetField = Annotated[Target, BeforeValidator(_target), _AsText]
+SelectorField = Annotated[Selector, BeforeValidator(_selector), _AsText]
+Selectors = Annotated[tuple[SelectorField, ...], BeforeValidator(_one_or_many)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, strict=False)
+
+
+class Requirements(_Part):
+    """What must be filled in: of the version, its run and its model."""
+
+    description: bool = False
+    signature: bool = False
+    input_example: bool = False
+    run_tags: tuple[str, ...] = ()
+    version_tags: tuple[str, ...] = ()
+    model_tags: tuple[str, ...] = ()
+
+
+class SoakTime(_Part):
+    """Time that the version must have spent in another target, without a break until now."""
+
+    target: TargetField
+    for_: Duration = Field(alias="for")
+
+
+class Gate(_Part):
+    """One condition: exactly one of `expr`, `check`, `requires` and `soak`."""
+
+    name: Name
+    expr: Annotated[str, BeforeValidator(_expression)] | None = None
+    check: Name | None = None
+    requires: Requirements | None = None
+    soak: SoakTime | None = None
+    #: Who may report the check; without it any service account, and people who did not shape the version.
+    from_: Selectors = Field(default=(), alias="from")
+
+    @model_validator(mode="after")
+    def _has_one_condition(self) -> Self:
+        given = [n for n in ("expr", "check", "requires", "soak") if getattr(self, n) is not None]
+        if len(given) != 1:
+            raise ValueError("a gate has exactly one of: expr, check, requires, soak")
+        if self.from_ and self.check is None:
+            raise ValueError("`from` says who may report a check; this gate has none")
+        return self
+
+
+class Approvals(_Part):
+    """How many people must approve, and who counts."""
+
+    required: Annotated[int, Field(ge=0, le=20)] = 1
+    from_: Selectors = Field(default=(), alias="from")
+
+
+class Promote(_Part):
+    """Who carries out an approved promotion, or that the last approval does."""
+
+    by: Selectors = ()
+    on: Literal["approval"] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_way(self) -> Self:
+        if bool(self.by) == (self.on is not None):
+            raise ValueError("write either `by: [...]` or `on: approval`")
+        return self
+
+
+class Rollback(_Part):
+    """Who may roll back, among those with the role for it."""
+
+    by: Annotated[Selectors, Field(min_length=1)]
+
+
+class FreezeWindow(_Part):
+    """A part of each week in which nothing is promoted."""
+
+    name: Name
+    from_: Annotated[WeekTime, BeforeValidator(_week_time), _AsText] = Field(alias="from")
+    to: Annotated[WeekTime, BeforeValidator(_week_time), _AsText]
+    timezone: Annotated[ZoneInfo, BeforeValidator(_time_zone), _AsText] = ZoneInfo("UTC")
+
+
+class Rule(_Part):
+    """What must hold before certain targets of certain models move."""
+
+    name: Name
+    models: Annotated[tuple[Pattern, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+    targets: Annotated[tuple[TargetField, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+    gates: tuple[Gate, ...] = ()
+    approvals: Annotated[tuple[Approvals, ...], BeforeValidator(_one_or_many)] = ()
+    promote: Promote | None = None
+    freeze: tuple[FreezeWindow, ...] = ()
+    expires_after: Duration = DEFAULT_EXPIRY
+    rollback: Rollback | None = None
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Self:
+        _refuse_duplicates("gate", [gate.name for gate in self.gates])
+        return self
+
+    def covers(self, model: str, target: Target) -> bool:
+        """Say whether the rule applies to this target of this model."""
+        return target in self.targets and any(fnmatchcase(model, pattern) for pattern in self.models)
+
+    @property
+    def moves_on_approval(self) -> bool:
+        """Whether the last approval itself moves the target."""
+        return self.promote is not None and self.promote.on == "approval"
+
+
+class Policy(_Part):
+    """The whole policy file."""
+
+    version: Literal[1]
+    naming: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    rules: tuple[Rule, ...]
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        _refuse_duplicates("rule", [rule.name for rule in self.rules])
+        if self.naming is not None:
+            name_pattern(self.naming)
+        return self
+
+    def protects(self, target: Target) -> bool:
+        """Say whether any rule names the target: then it is closed to models that no rule covers."""
+        return any(target in rule.targets for rule in self.rules)
+
+    def rules_for(self, model: str, target: Target) -> tuple[Rule, ...]:
+        """Return the rules that apply to a target of a model. They add up: all of them must be met."""
+        return tuple(rule for rule in self.rules if rule.covers(model, target))
+
+    def protected_aliases(self) -> frozenset[str]:
+        """Return the names of all aliases that some rule names."""
+        return frozenset(t.name for rule in self.rules for t in rule.targets if t.kind == "alias")
+
+    def check_name(self, model: str) -> None:
+        """Refuse a name for a new model that the naming pattern does not allow.
+
+        Raises:
+            BadInput: with a name that would do.
+        """
+        if self.naming is not None and not name_pattern(self.naming).fullmatch(model):
+            raise BadInput(
+                f"The policy wants names of the form {self.naming}; {model[:300]!r} is not. "
+                f"A good one: {_example_name(self.naming)!r}."
+            )
+
+
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+
+
+def name_pattern(naming: str) -> re.Pattern[str]:
+    """Turn `{domain}-{team}-{use_case}` into the pattern that names must match as a whole."""
+    if not _PLACEHOLDER.search(naming) or re.search(r"[{}]", _PLACEHOLDER.sub("", naming)):
+        raise ValueError("write placeholders in braces, such as {domain}-{team}-{use_case}")
+    literals = _PLACEHOLDER.split(naming)[::2]
+    return re.compile("[a-z0-9][a-z0-9_-]*".join(re.escape(literal) for literal in literals))
+
+
+def _example_name(naming: str) -> str:
+    return _PLACEHOLDER.sub(lambda match: match[1].replace("_", "-"), naming)
+
+
+def _refuse_duplicates(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"more than one {what} is called {twice[0]!r}; give each a name of its own")

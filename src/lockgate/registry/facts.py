@@ -1,0 +1,183 @@
+"""Gathering evidence: what MLflow's tables and files say about a version, and who Lockgate saw shaping it."""
+
+import posixpath
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import yaml
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.server.handlers import (
+    _get_artifact_repo_mlflow_artifacts,
+    _get_artifact_repository_for_uri,
+    _get_proxied_run_artifact_destination_path,
+    _get_workspace_scoped_repo_path_if_enabled,
+    _is_servable_proxied_run_artifact_root,
+)
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelTag
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from lockgate.database import authors, people
+from lockgate.database.identities import Model, Version
+from lockgate.evidence.record import Dataset, Evidence
+from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder
+
+_MAX_MODEL_FILE = 5_000_000
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What the `MLmodel` file beside a version's artifacts says, as far as evidence needs it."""
+
+    signature: dict[str, Any] | None = None
+    has_input_example: bool = False
+
+
+def read_model_file(storage_location: str) -> ModelFile:
+    """Read the `MLmodel` file of a version. No file, or one that is no `MLmodel`, says nothing.
+
+    Args:
+        storage_location: Where the version's artifacts are, as MLflow resolved it.
+    """
+    try:
+        repository, path = _locate(storage_location, "MLmodel")
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(repository.download_artifacts(path, folder))
+            if local.stat().st_size > _MAX_MODEL_FILE:
+                return ModelFile()
+            content = yaml.safe_load(local.read_text(encoding="utf-8"))
+    except Exception:  # noqa: BLE001 - repositories raise whatever their storage's library raises
+        return ModelFile()
+    if not isinstance(content, dict):
+        return ModelFile()
+    signature = content.get("signature")
+    return ModelFile(
+        signature=signature if isinstance(signature, dict) else None,
+        has_input_example=bool(content.get("saved_input_example_info")),
+    )
+
+
+def _locate(storage_location: str, file: str) -> tuple[ArtifactRepository, str]:
+    if _is_servable_proxied_run_artifact_root(storage_location):
+        path = _get_proxied_run_artifact_destination_path(storage_location, file)
+        return _get_artifact_repo_mlflow_artifacts(), _get_workspace_scoped_repo_path_if_enabled(path)
+    return _get_artifact_repository_for_uri(storage_location), file
+
+
+@dataclass(frozen=True)
+class Makers:
+    """Ids of the principals that shaped a version."""
+
+    registrar: int | None
+    authors: frozenset[int]
+
+
+def gather(
+    session: Session,
+    tracking: TrackingStore,
+    model: Model,
+    version: Version,
+    file: ModelFile,
+) -> tuple[Evidence, Makers]:
+    """Return the evidence about a version as it is now, and who shaped it.
+
+    Args:
+        session: The transaction.
+        tracking: MLflow's tracking store, which has the run.
+        model: The version's model.
+        version: The version.
+        file: What its `MLmodel` file said.
+    """
+    row = session.execute(
+        select(SqlModelVersion).where(
+            SqlModelVersion.workspace == model.workspace,
+            SqlModelVersion.name == model.name,
+            SqlModelVersion.version == version.number,
+        )
+    ).scalar_one()
+    run = _run(tracking, row.run_id)
+    makers = Makers(version.registrar_id, frozenset(authors.of(session, _made_of(row, run))))
+    known = people.load(session, makers.authors | ({makers.registrar} if makers.registrar is not None else set()))
+    evidence = Evidence(
+        number=version.number,
+        created_at=row.creation_time or 0,
+        source=row.source or "",
+        run_id=row.run_id or "",
+        description=row.description or "",
+        version_tags={tag.key: tag.value or "" for tag in row.model_version_tags},
+        model_tags=_model_tags(session, model),
+        signature=file.signature,
+        has_input_example=file.has_input_example,
+        registrar=known[makers.registrar].name if makers.registrar is not None else "",
+        authors=tuple(sorted(known[author].name for author in makers.authors)),
+        **(_run_facts(run) if run is not None else {}),
+    )
+    return evidence, makers
+
+
+def storage_location(session: Session, workspace: str, name: str, number: int) -> str:
+    """Return where a version's artifacts are; nothing if there is no such version."""
+    row = session.execute(
+        select(SqlModelVersion.storage_location, SqlModelVersion.source).where(
+            SqlModelVersion.workspace == workspace,
+            SqlModelVersion.name == name,
+            SqlModelVersion.version == number,
+        )
+    ).first()
+    return (row.storage_location or row.source or "") if row else ""
+
+
+def _run(tracking: TrackingStore, run_id: str | None) -> Run | None:
+    if not run_id:
+        return None
+    try:
+        return tracking.get_run(run_id)
+    except MlflowException:
+        return None
+
+
+def _run_facts(run: Run) -> dict[str, Any]:
+    return {
+        "metrics": dict(run.data.metrics),
+        "params": dict(run.data.params),
+        "tags": dict(run.data.tags),
+        "datasets": tuple(
+            sorted(
+                (
+                    Dataset(
+                        given.dataset.name,
+                        given.dataset.digest,
+                        next((t.value for t in given.tags if t.key == "mlflow.data.context"), ""),
+                    )
+                    for given in run.inputs.dataset_inputs
+                ),
+                key=lambda dataset: (dataset.name, dataset.digest, dataset.context),
+            )
+        ),
+    }
+
+
+def _made_of(row: SqlModelVersion, run: Run | None) -> list[tuple[str, str]]:
+    things = [(RUN, row.run_id or "")]
+    for uri in (row.source, row.storage_location, run.info.artifact_uri if run else None):
+        path = urlparse(uri or "").path
+        things.append((ARTIFACTS, artifact_folder(path)))
+        things += [(LOGGED_MODEL, part) for part in path.split("/") if part.startswith("m-")]
+        if (uri or "").startswith("models:/m-"):
+            things.append((LOGGED_MODEL, posixpath.basename(path)))
+    return list(dict.fromkeys(things))
+
+
+def _model_tags(session: Session, model: Model) -> dict[str, str]:
+    rows = session.execute(
+        select(SqlRegisteredModelTag.key, SqlRegisteredModelTag.value).where(
+            SqlRegisteredModelTag.workspace == model.workspace, SqlRegisteredModelTag.name == model.name
+        )
+    )
+    return {key: value or "" for key, value in rows}

@@ -1,0 +1,47 @@
+"""What the store asks of the gate. `workflow.gate` answers; the store knows only these questions."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from lockgate.promotions.target import Target
+from lockgate.registry.mutation import Mutation
+from lockgate.registry.pointers import Change
+
+
+class Gate(Protocol):
+    """Decides about pointers that are about to move."""
+
+    def is_closed(self, name: str, target: Target) -> bool:
+        """Say whether a target of a model may move only through the gate."""
+
+    def ask(self, name: str, version: int, target: Target) -> None:
+        """Move a closed target to a version if that has been approved, and the caller may; else refuse.
+
+        Raises:
+            Refused: with everything that is missing, and the number of the request that asks for it.
+        """
+
+    def check_direct(self, mutation: Mutation, changes: Sequence[Change]) -> dict[Target, int]:
+        """Refuse changes outside the gate that touch a closed target.
+
+        Returns:
+            Decisions that were recorded for closed targets that the caller may clear, by target.
+
+        Raises:
+            Refused: saying which target is closed and what to do instead.
+        """
+
+    def check_deletion(self, mutation: Mutation, what: str, changes: Sequence[Change]) -> None:
+        """Refuse a deletion that would empty a closed target."""
+
+    def check_rename(self, mutation: Mutation, new_name: str) -> None:
+        """Refuse a rename that would take what a target holds under other rules."""
+
+    def check_name(self, mutation: Mutation, name: str) -> None:
+        """Refuse a name for a model that the policy's naming does not allow."""
+
+    def check_alias(self, mutation: Mutation, alias: str) -> None:
+        """Refuse an alias that could be taken for a closed one."""
+
+    def served_before(self, name: str, target: Target) -> int | None:
+        """Return the version that served a closed target before the one that does now; None if it is open."""

@@ -1,0 +1,113 @@
+"""One mutation of the registry: its transaction, the caller, the time, and the model whose row it has locked."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from lockgate.access.principals import LOCKGATE, Caller, current_caller
+from lockgate.audit.entry import AuditEntry, AuditOutcome
+from lockgate.database import engine as db
+from lockgate.database.identities import Model
+from lockgate.database.record import record
+from lockgate.errors import NotFound
+from lockgate.events.event import EventType
+from lockgate.registry import pointers
+from lockgate.registry.adoption import identify_model
+from lockgate.registry.pointers import Pointers
+from lockgate.registry.transaction import transaction
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A mutation under way. `found` is the model, if there is one of the name."""
+
+    session: Session
+    caller: Caller
+    now: datetime
+    workspace: str
+    name: str
+    found: Model | None
+    pointers: Pointers
+
+    @property
+    def model(self) -> Model:
+        """The model that the mutation is about.
+
+        Raises:
+            NotFound: in MLflow's words, if there is none of the name.
+        """
+        if self.found is None:
+            raise NotFound(f"Registered Model with name={self.name} not found")
+        return self.found
+
+    def by_lockgate(self) -> "Mutation":
+        """Return the same mutation as something that Lockgate does by itself."""
+        return replace(self, caller=LOCKGATE)
+
+    def record(
+        self,
+        action: EventType,
+        *,
+        outcome: AuditOutcome = AuditOutcome.DONE,
+        version: int | None = None,
+        target: str | None = None,
+        request_id: int | None = None,
+        decision_id: int | None = None,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+        reason: str = "",
+    ) -> None:
+        """Write the audit entry and the event of what was done or refused."""
+        entry = AuditEntry(
+            action=action,
+            actor=self.caller.principal.name,
+            actor_id=self.caller.principal.id or None,
+            address=self.caller.address,
+            outcome=outcome,
+            workspace=self.workspace,
+            model_id=self.found.id if self.found else None,
+            model=self.name or None,
+            version=version,
+            target=target,
+            request_id=request_id,
+            decision_id=decision_id,
+            before=before or {},
+            after=after or {},
+            reason=reason,
+        )
+        record(self.session, entry, self.now)
+
+
+@contextmanager
+def mutation(engine: Engine, workspace: str, name: str) -> Iterator[Mutation]:
+    """Begin a transaction, lock the model's row and load what every decision needs.
+
+    Args:
+        engine: The registry's engine.
+        workspace: The workspace of the model.
+        name: The model's name; there may be none of it yet.
+    """
+    with transaction(engine) as session:
+        created_at = _lock(session, workspace, name)
+        now = db.now(session)
+        found = None if created_at is None else identify_model(session, workspace, name, created_at, now)
+        held = pointers.NONE if found is None else pointers.read(session, workspace, name)
+        yield Mutation(session, current_caller(), now, workspace, name, found, held)
+
+
+def _lock(session: Session, workspace: str, name: str) -> int | None:
+    """Lock a model's row and return its creation time, or None if there is no such model."""
+    if "\0" in name:
+        return None
+    row = session.execute(
+        select(SqlRegisteredModel.creation_time)
+        .where(SqlRegisteredModel.workspace == workspace, SqlRegisteredModel.name == name)
+        .with_for_update()  # nothing on SQLite, where the whole file is locked
+    ).first()
+    return (row.creation_time or 0) if row else None

@@ -1,0 +1,91 @@
+"""The pointers of a model: which versions each of its targets holds, and what a change would do to them.
+
+Pure but for `read`. Only targets that something can be served from count: stages other than None and Archived,
+and all aliases.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelAlias
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from lockgate.promotions.target import TARGET_STAGES, Target
+
+Holders = Mapping[Target, frozenset[int]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of one target: the versions that come and those that go."""
+
+    target: Target
+    gained: frozenset[int]
+    lost: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Pointers:
+    """Which version numbers each target holds."""
+
+    holders: Holders
+
+    def of(self, target: Target) -> frozenset[int]:
+        """Return the versions that a target holds."""
+        return self.holders.get(target, frozenset())
+
+    def newest(self, target: Target) -> int | None:
+        """Return the version that a target serves: the highest, as MLflow's `get_latest_versions` has it."""
+        return max(self.of(target), default=None)
+
+    def with_stage(self, version: int, stage: str, archive_others: bool) -> "Pointers":
+        """Return the pointers after a version went to a stage, canonically named."""
+        target = Target("stage", stage)
+        after = {held: versions - {version} for held, versions in self.holders.items() if held.kind == "stage"}
+        if stage in TARGET_STAGES:
+            others = frozenset[int]() if archive_others else after.get(target, frozenset())
+            after[target] = others | {version}
+        return Pointers({**self.holders, **after})
+
+    def with_alias(self, alias: str, version: int | None) -> "Pointers":
+        """Return the pointers after an alias was set, or deleted (None)."""
+        held = frozenset[int]() if version is None else frozenset({version})
+        return Pointers({**self.holders, Target("alias", alias): held})
+
+    def without_version(self, version: int) -> "Pointers":
+        """Return the pointers after a version was deleted."""
+        return Pointers({target: versions - {version} for target, versions in self.holders.items()})
+
+    def changes_to(self, after: "Pointers") -> list[Change]:
+        """Return what differs afterwards, by target."""
+        targets = sorted(self.holders.keys() | after.holders.keys())
+        changes = (
+            Change(target, after.of(target) - self.of(target), self.of(target) - after.of(target)) for target in targets
+        )
+        return [change for change in changes if change.gained or change.lost]
+
+
+NONE = Pointers({})
+
+
+def read(session: Session, workspace: str, name: str) -> Pointers:
+    """Return the pointers of a model as MLflow's tables have them now."""
+    found: dict[Target, set[int]] = {}
+    staged = session.execute(
+        select(SqlModelVersion.current_stage, SqlModelVersion.version).where(
+            SqlModelVersion.workspace == workspace,
+            SqlModelVersion.name == name,
+            SqlModelVersion.current_stage.in_(TARGET_STAGES),
+        )
+    )
+    for stage, version in staged:
+        found.setdefault(Target("stage", stage), set()).add(version)
+    aliased = session.execute(
+        select(SqlRegisteredModelAlias.alias, SqlRegisteredModelAlias.version).where(
+            SqlRegisteredModelAlias.workspace == workspace, SqlRegisteredModelAlias.name == name
+        )
+    )
+    for alias, version in aliased:
+        found.setdefault(Target("alias", alias), set()).add(version)
+    return Pointers({target: frozenset(versions) for target, versions in found.items()})

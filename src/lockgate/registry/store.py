@@ -1,0 +1,435 @@
+"""`GovernedStore`: MLflow's registry store, with the gate in it.
+
+Every mutation begins our transaction, locks the model's row, decides, runs MLflow's own method, checks that the
+pointers are where they were decided to be, and writes history, audit entry and event. A method of MLflow's that
+is not written out here can't write: its session is refused (`_refuse_unknown_writes`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Never
+
+from mlflow.entities.model_registry import ModelVersion, ModelVersionTag, RegisteredModel, RegisteredModelTag
+from mlflow.entities.model_registry.model_version_stages import (
+    ALL_STAGES,
+    STAGE_ARCHIVED,
+    get_canonical_stage,
+)
+from mlflow.entities.webhook import Webhook
+from mlflow.exceptions import MlflowException
+from mlflow.prompt.registry_utils import handle_resource_already_exist_error, has_prompt_tag
+from mlflow.protos.databricks_pb2 import ErrorCode
+from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
+from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+from mlflow.utils.validation import _validate_model_renaming
+from sqlalchemy import Engine
+
+from lockgate.access.principals import current_caller
+from lockgate.access.roles import Permission
+from lockgate.database import identities, requests
+from lockgate.database.engine import engine_for
+from lockgate.errors import Refused
+from lockgate.events.event import EventType
+from lockgate.promotions.request import State
+from lockgate.promotions.target import TARGET_STAGES, Target
+from lockgate.registry import pointers
+from lockgate.registry.adoption import identify_version
+from lockgate.registry.aftermath import end, settle
+from lockgate.registry.gate import Gate
+from lockgate.registry.mutation import Mutation, mutation
+from lockgate.registry.pointers import Pointers
+from lockgate.registry.transaction import joining, told_by_mlflow
+
+
+class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
+    """MLflow's SQL registry store; nothing changes in it but through the gate.
+
+    Args:
+        db_uri: The database, as `lockgate.database.engine.real_uri` returns it.
+        gate: What decides about pointers.
+    """
+
+    def __init__(self, db_uri: str, gate: Gate) -> None:
+        self.gate = gate
+        super().__init__(db_uri)
+        self.ManagedSessionMaker = joining(self.engine, _refuse_unknown_writes)
+
+    @classmethod
+    def _get_or_create_engine(cls, db_uri: str) -> Engine:
+        return engine_for(db_uri)
+
+    @property
+    def workspace(self) -> str:
+        """The workspace that this call is about."""
+        return str(self._get_active_workspace())
+
+    @contextmanager
+    def mutation(self, name: str) -> Iterator[Mutation]:
+        """Begin a mutation of a model: see `lockgate.registry.mutation`."""
+        with mutation(self.engine, self.workspace, name) as begun:
+            yield begun
+
+    # Registered models
+
+    def create_registered_model(
+        self,
+        name: str,
+        tags: Sequence[RegisteredModelTag] | None = None,
+        description: str | None = None,
+        deployment_job_id: str | None = None,
+    ) -> RegisteredModel:
+        """Create a model, give it its identity."""
+        with self._writing(name) as begun:
+            if begun.found is not None:
+                existing = self.get_registered_model(name)
+                handle_resource_already_exist_error(name, has_prompt_tag(existing._tags), has_prompt_tag(tags))
+            created = super().create_registered_model(name, tags, description, deployment_job_id)
+            self.gate.check_name(begun, name)
+            born = identities.add_model(begun.session, begun.workspace, name, created.creation_timestamp, adopted=False)
+            after = {"description": description, "tags": {tag.key: tag.value for tag in tags or []}}
+            replace(begun, found=born).record(EventType.MODEL_CREATED, after=after)
+            return created
+
+    def update_registered_model(
+        self, name: str, description: str | None, deployment_job_id: str | None = None
+    ) -> RegisteredModel:
+        """Change a model's description."""
+        with self._writing(name) as begun:
+            before = begun.found and self.get_registered_model(name).description
+            updated = super().update_registered_model(name, description, deployment_job_id)
+            begun.record(
+                EventType.MODEL_UPDATED,
+                before={"description": before},
+                after={"description": description},
+            )
+            return updated
+
+    def rename_registered_model(self, name: str, new_name: str) -> RegisteredModel:
+        """Rename a model; its identity, requests and history go along."""
+        _validate_model_renaming(new_name)
+        with self._writing(name) as begun:
+            if begun.found is not None:
+                begun.caller.require(Permission.WRITE, new_name)
+                self._refuse_taken_name(begun, new_name)
+                self.gate.check_rename(begun, new_name)
+            renamed = super().rename_registered_model(name, new_name)
+            if new_name != name:
+                identities.rename_model(begun.session, begun.model.id, new_name)
+            begun.record(EventType.MODEL_RENAMED, before={"name": name}, after={"name": new_name})
+            return renamed
+
+    def _refuse_taken_name(self, begun: Mutation, new_name: str) -> None:
+        # As MLflow says it, without the database's own words.
+        if new_name != begun.name and identities.model(begun.session, begun.workspace, new_name):
+            raise MlflowException(
+                f"Registered Model (name={new_name}) already exists.", _code("RESOURCE_ALREADY_EXISTS")
+            )
+
+    def delete_registered_model(self, name: str) -> None:
+        """Delete a model that no closed target needs."""
+        with self._writing(name) as begun:
+            changes = begun.pointers.changes_to(pointers.NONE)
+            self.gate.check_deletion(begun, f"the model '{name}'", changes)
+            super().delete_registered_model(name)
+            settle(begun, changes, {})
+            for request in requests.live(begun.session, begun.model.id):
+                end(begun, request.id, State.WITHDRAWN, EventType.REQUEST_WITHDRAWN, "the model was deleted")
+            identities.retire_model(begun.session, begun.model.id, begun.now)
+            begun.record(EventType.MODEL_DELETED, before=_shown(begun.pointers))
+
+    def set_registered_model_tag(self, name: str, tag: RegisteredModelTag) -> None:
+        """Set a tag of a model."""
+        with self._writing(name) as begun:
+            super().set_registered_model_tag(name, tag)
+            begun.record(EventType.MODEL_UPDATED, after={"tags": {tag.key: tag.value}})
+
+    def delete_registered_model_tag(self, name: str, key: str) -> None:
+        """Delete a tag of a model."""
+        with self._writing(name) as begun:
+            super().delete_registered_model_tag(name, key)
+            begun.record(EventType.MODEL_UPDATED, after={"tags": {key: None}})
+
+    # Versions
+
+    def create_model_version(
+        self,
+        name: str,
+        source: str,
+        run_id: str | None = None,
+        tags: Sequence[ModelVersionTag] | None = None,
+        run_link: str | None = None,
+        description: str | None = None,
+        local_model_path: str | None = None,
+        model_id: str | None = None,
+    ) -> ModelVersion:
+        """Create a version, give it its identity, note who registered it."""
+        with self._writing(name) as begun:
+            created = super().create_model_version(
+                name, source, run_id, tags, run_link, description, local_model_path, model_id
+            )
+            identities.add_version(
+                begun.session,
+                begun.model.id,
+                int(created.version),
+                created.creation_timestamp,
+                begun.caller.principal.id,
+            )
+            after = {
+                "source": source,
+                "run_id": created.run_id,
+                "description": description,
+                "tags": {tag.key: tag.value for tag in tags or []},
+            }
+            begun.record(EventType.VERSION_CREATED, version=int(created.version), after=after)
+            return created
+
+    def update_model_version(self, name: str, version: str, description: str | None = None) -> ModelVersion:
+        """Change a version's description."""
+        with self._writing(name) as begun:
+            updated = super().update_model_version(name, version, description)
+            begun.record(EventType.VERSION_UPDATED, version=int(updated.version), after={"description": description})
+            return updated
+
+    def set_model_version_tag(self, name: str, version: str, tag: ModelVersionTag) -> None:
+        """Set a tag of a version."""
+        with self._writing(name) as begun:
+            super().set_model_version_tag(name, version, tag)
+            begun.record(EventType.VERSION_UPDATED, version=int(version), after={"tags": {tag.key: tag.value}})
+
+    def delete_model_version_tag(self, name: str, version: str, key: str) -> None:
+        """Delete a tag of a version."""
+        with self._writing(name) as begun:
+            super().delete_model_version_tag(name, version, key)
+            begun.record(EventType.VERSION_UPDATED, version=int(version), after={"tags": {key: None}})
+
+    def delete_model_version(self, name: str, version: str) -> None:
+        """Delete a version that no closed target needs."""
+        with self._writing(name) as begun:
+            number = self._existing(begun, version)
+            wanted = begun.pointers if number is None else begun.pointers.without_version(number)
+            changes = begun.pointers.changes_to(wanted)
+            self.gate.check_deletion(begun, f"version {version} of '{name}'", changes)
+            super().delete_model_version(name, version)
+            self._check_moved(begun, wanted)
+            gone = identify_version(begun.session, begun.model, int(version))
+            settle(begun, changes, {})
+            for request in requests.live(begun.session, begun.model.id):
+                if request.version_id == gone.id:
+                    end(
+                        begun,
+                        request.id,
+                        State.WITHDRAWN,
+                        EventType.REQUEST_WITHDRAWN,
+                        "the version was deleted",
+                    )
+            identities.retire_version(begun.session, gone.id, begun.now)
+            begun.record(EventType.VERSION_DELETED, version=int(version), before=_shown(begun.pointers))
+
+    # Pointers
+
+    def transition_model_version_stage(
+        self, name: str, version: str, stage: str, archive_existing_versions: bool
+    ) -> ModelVersion:
+        """Move a version to a stage: freely where no rule says otherwise, else through the gate."""
+        canonical = get_canonical_stage(stage)
+        if canonical in TARGET_STAGES:
+            with told_by_mlflow():
+                if self._gated(name, version, Target("stage", canonical)):
+                    return self.get_model_version(name, version)
+        with self._writing(name) as begun:
+            number = self._existing(begun, version)
+            archive = bool(archive_existing_versions) and canonical in TARGET_STAGES
+            wanted = begun.pointers if number is None else begun.pointers.with_stage(number, canonical, archive)
+            changes = begun.pointers.changes_to(wanted)
+            decisions = self.gate.check_direct(begun, changes)
+            moved = super().transition_model_version_stage(name, version, stage, archive_existing_versions)
+            self._check_moved(begun, wanted)
+            settle(begun, changes, decisions)
+            begun.record(
+                EventType.TARGET_MOVED,
+                version=int(moved.version),
+                target=f"stage:{canonical}",
+                before=_shown(begun.pointers),
+                after=_shown(wanted),
+            )
+            return moved
+
+    def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+        """Point an alias at a version: freely where no rule says otherwise, else through the gate."""
+        with told_by_mlflow():
+            if self._gated(name, version, Target("alias", alias)):
+                return
+        with self._writing(name) as begun:
+            number = self._existing(begun, version)
+            wanted = begun.pointers if number is None else begun.pointers.with_alias(alias, number)
+            changes = begun.pointers.changes_to(wanted)
+            decisions = self.gate.check_direct(begun, changes)
+            if changes:
+                self.gate.check_alias(begun, alias)
+            super().set_registered_model_alias(name, alias, version)
+            self._check_moved(begun, wanted)
+            settle(begun, changes, decisions)
+            begun.record(
+                EventType.TARGET_MOVED,
+                version=number,
+                target=f"alias:{alias}",
+                before=_shown(begun.pointers),
+                after=_shown(wanted),
+            )
+
+    def delete_registered_model_alias(self, name: str, alias: str) -> None:
+        """Delete an alias; a closed one only by somebody who may clear it."""
+        with self._writing(name) as begun:
+            wanted = begun.pointers.with_alias(alias, None)
+            changes = begun.pointers.changes_to(wanted)
+            decisions = self.gate.check_direct(begun, changes)
+            super().delete_registered_model_alias(name, alias)
+            self._check_moved(begun, wanted)
+            settle(begun, changes, decisions)
+            begun.record(
+                EventType.TARGET_MOVED,
+                target=f"alias:{alias}",
+                before=_shown(begun.pointers),
+                after=_shown(wanted),
+            )
+
+    def move(
+        self,
+        begun: Mutation,
+        target: Target,
+        version: int,
+        decision_id: int,
+        request_id: int | None = None,
+    ) -> None:
+        """Carry out a decision: the target comes to hold this version and no other.
+
+        Args:
+            begun: The mutation of the version's model, in which it was decided.
+            target: What moves.
+            version: The version's number.
+            decision_id: The decision.
+            request_id: The request that it is about.
+        """
+        if target.kind == "stage":
+            wanted = begun.pointers.with_stage(version, target.name, archive_others=True)
+            super().transition_model_version_stage(begun.name, str(version), target.name, True)
+        else:
+            wanted = begun.pointers.with_alias(target.name, version)
+            super().set_registered_model_alias(begun.name, target.name, str(version))
+        self._check_moved(begun, wanted)
+        changes = begun.pointers.changes_to(wanted)
+        settle(begun, changes, {change.target: decision_id for change in changes}, request_id)
+
+    def get_latest_versions(self, name: str, stages: Sequence[str] | None = None) -> list[ModelVersion]:
+        """Return the latest version in each stage.
+
+        Where production is closed, the latest archived version is the one that served it last, which is the one to
+        go back to; the highest archived number may never have served.
+        """
+        latest: list[ModelVersion] = super().get_latest_versions(name, stages)
+        wanted = {get_canonical_stage(stage) for stage in stages or ALL_STAGES}
+        if STAGE_ARCHIVED not in wanted or not any(v.current_stage == STAGE_ARCHIVED for v in latest):
+            return latest
+        served = self.gate.served_before(name, Target("stage", "Production"))
+        if served is None:
+            return latest
+        before = self.get_model_version(name, str(served))
+        if before.current_stage != STAGE_ARCHIVED:
+            return latest
+        return [before if v.current_stage == STAGE_ARCHIVED else v for v in latest]
+
+    # Webhooks
+
+    def create_webhook(self, *args: Any, **kwargs: Any) -> Webhook:
+        """Create one of MLflow's webhooks."""
+        with self._governing() as begun:
+            created = super().create_webhook(*args, **kwargs)
+            begun.record(EventType.WEBHOOK_CHANGED, after=_told(created))
+            return created
+
+    def update_webhook(self, *args: Any, **kwargs: Any) -> Webhook:
+        """Change one of MLflow's webhooks."""
+        with self._governing() as begun:
+            updated = super().update_webhook(*args, **kwargs)
+            begun.record(EventType.WEBHOOK_CHANGED, after=_told(updated))
+            return updated
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        """Delete one of MLflow's webhooks."""
+        with self._governing() as begun:
+            super().delete_webhook(webhook_id)
+            begun.record(EventType.WEBHOOK_CHANGED, before={"webhook_id": webhook_id})
+
+    # How each of them begins and what it is held to
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[Mutation]:
+        with told_by_mlflow():
+            current_caller().require(Permission.WRITE, name if isinstance(name, str) else None)
+            with self.mutation(name) as begun:
+                yield begun
+
+    @contextmanager
+    def _governing(self) -> Iterator[Mutation]:
+        with told_by_mlflow():
+            current_caller().require(Permission.GOVERN)
+            with self.mutation("") as begun:
+                yield begun
+
+    def _gated(self, name: str, version: str, target: Target) -> bool:
+        """Ask the gate if this call would bring another version into a closed target."""
+        if not self.gate.is_closed(name, target):
+            return False
+        try:
+            with self.ManagedSessionMaker() as session:
+                number = int(self._get_sql_model_version(session, name, version).version)
+                held = pointers.read(session, self.workspace, name).of(target)
+        except MlflowException:
+            return False  # MLflow's own method says what is wrong with the name or version.
+        if number in held:
+            return False
+        self.gate.ask(name, number, target)
+        return True
+
+    def _existing(self, begun: Mutation, version: str) -> int | None:
+        """Return a version's number, or None where MLflow's own method will say what is wrong with it."""
+        try:
+            return int(self._get_sql_model_version(begun.session, begun.name, version).version)
+        except MlflowException:
+            return None
+
+    def _check_moved(self, begun: Mutation, wanted: Pointers) -> None:
+        begun.session.flush()
+        if pointers.read(begun.session, begun.workspace, begun.name).changes_to(wanted):
+            raise Refused("MLflow moved other pointers than was decided, so nothing was changed. Please report this.")
+
+
+class WorkspaceGovernedStore(GovernedStore, WorkspaceAwareSqlAlchemyStore):  # type: ignore[misc]
+    """The same where MLflow's workspaces are enabled."""
+
+
+def _refuse_unknown_writes() -> Never:
+    raise MlflowException(
+        "This change did not come through Lockgate's gate, so it is refused. If it is a feature of MLflow that "
+        "you need, please report it.",
+        _code("PERMISSION_DENIED"),
+    )
+
+
+def _code(name: str) -> int:
+    # Protobuf enumerations have no type stubs.
+    from_name: int = ErrorCode.Value(name)
+    return from_name
+
+
+def _shown(held: Pointers) -> Mapping[str, list[int]]:
+    return {str(target): sorted(versions) for target, versions in held.holders.items() if versions}
+
+
+def _told(webhook: Webhook) -> dict[str, Any]:
+    return {
+        "webhook_id": webhook.webhook_id,
+        "name": webhook.name,
+        "events": [str(event) for event in webhook.events],
+    }

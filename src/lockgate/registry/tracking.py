@@ -1,0 +1,134 @@
+"""The thin twin over MLflow's tracking store: it notes who makes and changes runs, and lets only contributors
+write.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mlflow.entities import LoggedModel, Metric, Param, Run, RunInfo, RunTag
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+from sqlalchemy import Engine
+
+from lockgate.access.principals import current_caller
+from lockgate.access.roles import Permission
+from lockgate.database.engine import engine_for
+from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship
+from lockgate.registry.transaction import joining, told_by_mlflow
+
+
+class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
+    """MLflow's SQL tracking store; every write has a known author.
+
+    Args:
+        db_uri: The database, as `lockgate.database.engine.real_uri` returns it.
+        artifact_root: Where new experiments keep their artifacts.
+        authorship: Where authors are noted.
+        read_db_uri: A replica for reads, as MLflow has it.
+    """
+
+    def __init__(self, db_uri: str, artifact_root: str, authorship: Authorship, read_db_uri: str | None = None) -> None:
+        self.authorship = authorship
+        super().__init__(db_uri, artifact_root, read_db_uri=read_db_uri)
+        if read_db_uri is None:
+            self.ManagedSessionMaker = joining(self.engine, _only_contributors)
+
+    @classmethod
+    def _get_or_create_engine(cls, db_uri: str) -> Engine:
+        return engine_for(db_uri)
+
+    def _by_caller(self, kind: str, thing: str | None) -> None:
+        with told_by_mlflow():
+            current_caller().require_somewhere(Permission.WRITE)
+            self.authorship.note(kind, thing)
+
+    # Runs
+
+    def create_run(self, *args: Any, **kwargs: Any) -> Run:
+        """Create a run; the caller is its author."""
+        with told_by_mlflow():
+            current_caller().require_somewhere(Permission.WRITE)
+        created = super().create_run(*args, **kwargs)
+        self._by_caller(RUN, created.info.run_id)
+        return created
+
+    def update_run_info(self, run_id: str, *args: Any, **kwargs: Any) -> RunInfo:
+        """Change a run's status, end or name."""
+        self._by_caller(RUN, run_id)
+        return super().update_run_info(run_id, *args, **kwargs)
+
+    def log_metric(self, run_id: str, metric: Metric) -> None:
+        """Log a metric."""
+        self._by_caller(RUN, run_id)
+        super().log_metric(run_id, metric)
+
+    def log_param(self, run_id: str, param: Param) -> None:
+        """Log a parameter."""
+        self._by_caller(RUN, run_id)
+        super().log_param(run_id, param)
+
+    def set_tag(self, run_id: str, tag: RunTag) -> None:
+        """Set a tag."""
+        self._by_caller(RUN, run_id)
+        super().set_tag(run_id, tag)
+
+    def delete_tag(self, run_id: str, key: str) -> None:
+        """Delete a tag."""
+        self._by_caller(RUN, run_id)
+        super().delete_tag(run_id, key)
+
+    def log_batch(
+        self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag]
+    ) -> None:
+        """Log metrics, parameters and tags."""
+        self._by_caller(RUN, run_id)
+        super().log_batch(run_id, metrics, params, tags)
+
+    def log_inputs(self, run_id: str, *args: Any, **kwargs: Any) -> None:
+        """Log datasets and models that the run used."""
+        self._by_caller(RUN, run_id)
+        super().log_inputs(run_id, *args, **kwargs)
+
+    def log_outputs(self, run_id: str, *args: Any, **kwargs: Any) -> None:
+        """Log models that the run made."""
+        self._by_caller(RUN, run_id)
+        super().log_outputs(run_id, *args, **kwargs)
+
+    def record_logged_model(self, run_id: str, *args: Any, **kwargs: Any) -> None:
+        """Record a model that the run logged."""
+        self._by_caller(RUN, run_id)
+        super().record_logged_model(run_id, *args, **kwargs)
+
+    # Logged models
+
+    def create_logged_model(self, *args: Any, **kwargs: Any) -> LoggedModel:
+        """Create a logged model; the caller is its author."""
+        with told_by_mlflow():
+            current_caller().require_somewhere(Permission.WRITE)
+        created = super().create_logged_model(*args, **kwargs)
+        self._by_caller(LOGGED_MODEL, created.model_id)
+        return created
+
+    def finalize_logged_model(self, model_id: str, *args: Any, **kwargs: Any) -> LoggedModel:
+        """Mark a logged model as complete."""
+        self._by_caller(LOGGED_MODEL, model_id)
+        return super().finalize_logged_model(model_id, *args, **kwargs)
+
+    def log_logged_model_params(self, model_id: str, *args: Any, **kwargs: Any) -> None:
+        """Log parameters of a logged model."""
+        self._by_caller(LOGGED_MODEL, model_id)
+        super().log_logged_model_params(model_id, *args, **kwargs)
+
+    def set_logged_model_tags(self, model_id: str, *args: Any, **kwargs: Any) -> None:
+        """Set tags of a logged model."""
+        self._by_caller(LOGGED_MODEL, model_id)
+        super().set_logged_model_tags(model_id, *args, **kwargs)
+
+
+class WorkspaceGovernedTrackingStore(GovernedTrackingStore, WorkspaceAwareSqlAlchemyStore):  # type: ignore[misc]
+    """The same where MLflow's workspaces are enabled."""
+
+
+def _only_contributors() -> None:
+    with told_by_mlflow():
+        current_caller().require_somewhere(Permission.WRITE)

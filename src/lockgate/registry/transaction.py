@@ -1,0 +1,109 @@
+"""The ambient transaction: whatever runs inside it, MLflow's methods included, commits together or not at all."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ErrorCode
+from mlflow.store.db.utils import _get_managed_session_maker
+from sqlalchemy import Engine, event
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
+
+from lockgate.database.engine import writing_session
+from lockgate.errors import Conflict, LockgateError, RefusedByDatabase
+
+SessionMaker = Callable[..., AbstractContextManager[Session]]
+
+_ambient: ContextVar[Session | None] = ContextVar("lockgate_ambient_session", default=None)
+
+
+def ambient_session(engine: Engine) -> Session | None:
+    """Return the session of the transaction that this code runs in, if it is on this database."""
+    session = _ambient.get()
+    return session if session is not None and _on(session, engine) else None
+
+
+def _on(session: Session, engine: Engine) -> bool:
+    return session.get_bind().engine.url == engine.url
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """Run the block in one transaction; inside another one on the same database, as part of it.
+
+    It commits at the end. An exception undoes everything, but for a `LockgateError` that keeps its writes: a
+    refusal that is put on record.
+
+    Raises:
+        Conflict: if the database did not let us have our turn, or a constraint says somebody else was first.
+    """
+    joined = ambient_session(engine)
+    if joined is not None:
+        yield joined
+        return
+    with writing_session(engine) as session:
+        broken: list[bool] = []
+        # MLflow rolls back and tries again in places; what we locked and wrote before would be gone unseen.
+        event.listen(session, "after_rollback", lambda _session: broken.append(True))
+        token = _ambient.set(session)
+        try:
+            yield session
+            if broken:
+                raise Conflict("Somebody else changed this model at the same moment. Try again.")
+            session.commit()
+        except LockgateError as error:
+            if error.keeps_writes and not broken:
+                session.commit()
+            raise
+        except OperationalError as error:
+            raise Conflict("The database is busy with other changes. Try again in a moment.") from error
+        except IntegrityError as error:
+            raise Conflict("Somebody else changed the same thing at the same moment. Look again.") from error
+        except DBAPIError as error:
+            # Never the statement or its values.
+            raise RefusedByDatabase(
+                "The database can't take one of the values: it is too long or holds characters that can't be stored."
+            ) from error
+        finally:
+            _ambient.reset(token)
+
+
+def joining(engine: Engine, may_write_apart: Callable[[], None]) -> SessionMaker:
+    """Return a replacement for a store's `ManagedSessionMaker` that joins the ambient transaction.
+
+    Args:
+        engine: The store's engine.
+        may_write_apart: Called before a session that writes is opened outside the ambient transaction; raises
+            if that is not allowed.
+    """
+    dialect = engine.dialect.name
+    writing_engine = engine.execution_options(lockgate_writes=True)
+    reads = _get_managed_session_maker(sessionmaker(bind=engine), dialect)
+    writes = _get_managed_session_maker(sessionmaker(bind=writing_engine), dialect)
+
+    @contextmanager
+    def make_session(read_only: bool = True) -> Iterator[Session]:
+        session = ambient_session(engine)
+        # After a failed flush a session is of no use until it is rolled back; MLflow then reads in a new one.
+        if session is not None and (session.is_active or not read_only):
+            yield session
+            # MLflow's own maker commits here, and so shows the database's errors here.
+            session.flush()
+            return
+        if not read_only:
+            may_write_apart()
+        with (reads if read_only else writes)(read_only=read_only) as own:
+            yield own
+
+    return make_session
+
+
+@contextmanager
+def told_by_mlflow() -> Iterator[None]:
+    """Let our errors reach the client as MLflow's: the same code, status and sentence."""
+    try:
+        yield
+    except LockgateError as error:
+        raise MlflowException(error.message, ErrorCode.Value(error.code), details=error.details) from error

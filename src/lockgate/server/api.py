@@ -1,0 +1,304 @@
+"""Our API, under `/api/lockgate/v1`. Each route turns words into values, calls the workflow, shows what came of it."""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated
+
+import anyio
+from fastapi import Depends, FastAPI, Query, Request, Response
+from mlflow.server.workspace_helpers import WORKSPACE_HEADER_NAME, resolve_workspace_for_request_if_enabled
+from mlflow.utils.workspace_context import ServerWorkspaceContext
+from pydantic import TypeAdapter, ValidationError
+
+from lockgate import __version__
+from lockgate.access.principals import Caller, Kind, current_caller
+from lockgate.access.roles import Permission
+from lockgate.database import requests as request_rows
+from lockgate.database.record import entries
+from lockgate.errors import BadInput
+from lockgate.gates.policy import Duration
+from lockgate.promotions.request import State
+from lockgate.promotions.target import Target
+from lockgate.server import failures, view
+from lockgate.wire import (
+    AskBody,
+    AuditList,
+    CheckBody,
+    CheckView,
+    CommentBody,
+    DecisionView,
+    ErrorView,
+    HistoryView,
+    NewTokenView,
+    PolicyBody,
+    PolicyView,
+    PrincipalBody,
+    PrincipalList,
+    PrincipalPatch,
+    PrincipalView,
+    RequestList,
+    RequestView,
+    RollbackBody,
+    TokenBody,
+    TokenList,
+    TokenView,
+)
+from lockgate.workflow import checks, look, people, policies, promote, review, rollback, submit
+from lockgate.workflow.people import NewPrincipal, Replacement
+from lockgate.workflow.stores import Stores, stores
+
+MAX_PAGE = 200
+
+_duration: TypeAdapter[Duration] = TypeAdapter(Duration)
+
+
+async def in_workspace(request: Request) -> AsyncIterator[None]:
+    """Let a call be about the workspace that its header names, where workspaces are enabled."""
+    header = request.headers.get(WORKSPACE_HEADER_NAME)
+    workspace = await anyio.to_thread.run_sync(resolve_workspace_for_request_if_enabled, request.url.path, header)
+    with ServerWorkspaceContext(workspace.name if workspace else None):
+        yield
+
+
+def _stores() -> Stores:
+    return stores()
+
+
+House = Annotated[Stores, Depends(_stores)]
+Calling = Annotated[Caller, Depends(current_caller)]
+PageToken = Annotated[str | None, Query(max_length=100)]
+PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE)]
+
+api = FastAPI(
+    title="Lockgate",
+    version=__version__,
+    description="Promotion requests, reviews, checks, policies and people.",
+    docs_url=None,
+    redoc_url=None,
+    responses={"4XX": {"model": ErrorView}},
+    dependencies=[Depends(in_workspace)],
+)
+failures.install(api)
+
+
+def _said(body: CommentBody | None) -> str | None:
+    return body.comment if body is not None else None
+
+
+# Requests
+
+
+@api.post("/requests", status_code=201)
+def ask(body: AskBody, house: House, caller: Calling, response: Response) -> RequestView:
+    """Ask for a promotion. The same thing asked again is the same request, answered with 200."""
+    case, is_new = submit.submit(house, body.model, body.version, Target.parse(body.target), body.comment)
+    response.status_code = 201 if is_new else 200
+    return view.request(case, caller.base_url)
+
+
+@api.get("/requests")
+def list_requests(
+    house: House,
+    caller: Calling,
+    state: State | None = None,
+    model: str | None = None,
+    target: str | None = None,
+    reviewer: str | None = None,
+    page_token: PageToken = None,
+    max_results: PageSize = 50,
+) -> RequestList:
+    """List requests, newest first."""
+    wanted = request_rows.Filter(
+        workspace=house.registry.workspace,
+        state=state,
+        model=model,
+        target=Target.parse(target) if target is not None else None,
+        reviewer=reviewer,
+        before_id=_read_page_token(page_token),
+    )
+    page = look.search(house, wanted, max_results)
+    return RequestList(
+        requests=[view.request(case, caller.base_url) for case in page.cases],
+        next_page_token=_page_token(page.next_before),
+    )
+
+
+@api.get("/requests/{request_id}")
+def get_request(request_id: int, house: House, caller: Calling) -> RequestView:
+    """Show a request with its verdict of now."""
+    return view.request(look.request(house, request_id), caller.base_url)
+
+
+@api.post("/requests/{request_id}/approve")
+def approve(request_id: int, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
+    """Approve a request on its present evidence."""
+    return view.request(review.approve(house, request_id, _said(body)), caller.base_url)
+
+
+@api.post("/requests/{request_id}/reject")
+def reject(request_id: int, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
+    """Reject a request, which ends it."""
+    return view.request(review.reject(house, request_id, _said(body)), caller.base_url)
+
+
+@api.post("/requests/{request_id}/withdraw")
+def withdraw(request_id: int, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
+    """Take a request back."""
+    return view.request(review.withdraw(house, request_id, _said(body)), caller.base_url)
+
+
+@api.post("/requests/{request_id}/comment")
+def comment(request_id: int, house: House, caller: Calling, body: CommentBody) -> RequestView:
+    """Say something about a request."""
+    review.comment_on(house, request_id, body.comment)
+    return view.request(look.request(house, request_id), caller.base_url)
+
+
+@api.post("/requests/{request_id}/promote")
+def carry_out(request_id: int, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
+    """Carry out a request: everything is checked again, then the target moves."""
+    return view.request(promote.promote(house, request_id), caller.base_url)
+
+
+# Checks
+
+
+@api.post("/checks", status_code=201)
+def report_check(body: CheckBody, house: House) -> CheckView:
+    """Report what an outside system found about a version."""
+    reported = checks.report(
+        house, body.model, body.version, body.name, body.status, body.summary, body.details_url, body.metrics
+    )
+    return view.check(body.model, body.version, reported)
+
+
+# Models
+
+
+@api.post("/models/{name}/rollback")
+def roll_back(name: str, body: RollbackBody, house: House) -> DecisionView:
+    """Return a target to the version that served before."""
+    return view.rollback(rollback.roll_back(house, name, Target.parse(body.target), body.reason))
+
+
+@api.get("/models/{name}/history")
+def history(name: str, house: House, target: str | None = None, at: datetime | None = None) -> HistoryView:
+    """Say who held each target, from when to when, by whose decision."""
+    if at is not None and at.tzinfo is None:
+        raise BadInput("`at` needs a time zone: 2026-05-12T14:00:00Z or 2026-05-12T14:00:00+02:00.")
+    wanted = Target.parse(target) if target is not None else None
+    found = look.model_history(house, name, wanted, at)
+    return HistoryView(model=name, history=[view.tenure(tenure) for tenure in found])
+
+
+# Policies
+
+
+@api.get("/policies")
+def get_policy(house: House) -> PolicyView:
+    """Show the policy that is in force."""
+    return view.policy(policies.in_force(house))
+
+
+@api.put("/policies")
+def put_policy(body: PolicyBody, house: House, caller: Calling) -> PolicyView:
+    """Put a policy in force."""
+    return view.policy(policies.apply(house, caller, body.source))
+
+
+# People
+
+
+@api.get("/principals")
+def list_principals(house: House, caller: Calling) -> PrincipalList:
+    """List principals."""
+    return PrincipalList(
+        principals=[view.principal(known) for known in people.everybody(house.registry.engine, caller)]
+    )
+
+
+@api.post("/principals", status_code=201)
+def add_principal(body: PrincipalBody, house: House, caller: Calling, response: Response) -> PrincipalView:
+    """Add a principal, or add groups and roles to one that is there (200)."""
+    new = NewPrincipal(
+        name=body.name,
+        kind=Kind(body.kind) if body.kind else None,
+        groups=tuple(body.groups),
+        bindings=tuple(people.parse_binding(role) for role in body.roles),
+        password=body.password,
+    )
+    known, is_new = people.add(house.registry.engine, caller, new)
+    response.status_code = 201 if is_new else 200
+    return view.principal(known)
+
+
+@api.patch("/principals/{name}")
+def change_principal(name: str, body: PrincipalPatch, house: House, caller: Calling) -> PrincipalView:
+    """Replace a principal's groups or roles, activate or deactivate it."""
+    wanted = Replacement(
+        groups=tuple(body.groups) if body.groups is not None else None,
+        bindings=tuple(people.parse_binding(role) for role in body.roles) if body.roles is not None else None,
+        active=body.active,
+    )
+    return view.principal(people.change(house.registry.engine, caller, name, wanted))
+
+
+@api.get("/tokens")
+def list_tokens(house: House, caller: Calling) -> TokenList:
+    """List valid tokens: one's own, or all for an admin."""
+    return TokenList(tokens=[TokenView(**vars(token)) for token in people.tokens(house.registry.engine, caller)])
+
+
+@api.post("/tokens", status_code=201)
+def create_token(body: TokenBody, house: House, caller: Calling) -> NewTokenView:
+    """Make a token. It is shown here and never again."""
+    try:
+        lifetime = _duration.validate_python(body.expires) if body.expires is not None else None
+    except ValidationError as error:
+        raise BadInput(f"expires: {error.errors()[0]['ctx']['error']}.") from None
+    token, token_id, expires_at = people.create_token(house.registry.engine, caller, body.principal, lifetime)
+    return NewTokenView(id=token_id, principal=body.principal, token=token, expires_at=expires_at)
+
+
+@api.delete("/tokens/{token_id}", status_code=204)
+def revoke_token(token_id: int, house: House, caller: Calling) -> None:
+    """Make a token invalid."""
+    people.revoke_token(house.registry.engine, caller, token_id)
+
+
+# Audit
+
+
+@api.get("/audit")
+def audit(
+    house: House,
+    caller: Calling,
+    model: str | None = None,
+    page_token: PageToken = None,
+    max_results: PageSize = 50,
+) -> AuditList:
+    """List audit entries, newest first."""
+    caller.require(Permission.READ, model)
+    with house.registry.ManagedSessionMaker() as session:
+        found = entries(session, max_results + 1, _read_page_token(page_token), model)
+    more = found[max_results - 1]["id"] if len(found) > max_results else None
+    return AuditList(entries=[view.audit_entry(row) for row in found[:max_results]], next_page_token=_page_token(more))
+
+
+def _page_token(before: int | None) -> str | None:
+    return None if before is None else base64.urlsafe_b64encode(b"before:%d" % before).decode()
+
+
+def _read_page_token(token: str | None) -> int | None:
+    if token is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(token).decode()
+    except (binascii.Error, ValueError):
+        text = ""
+    number = text.removeprefix("before:")
+    if text == number or not (number.isascii() and number.isdigit()) or len(number) > 18:
+        raise BadInput("This page token is not one of ours. Start again without one.")
+    return int(number)

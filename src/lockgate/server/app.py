@@ -1,0 +1,29 @@
+"""The whole application: our routes in front, MLflow behind them, the edge around both."""
+
+from fastapi import FastAPI
+from mlflow.server.fastapi_security import init_fastapi_security
+from starlette.types import ASGIApp
+
+from lockgate.server import failures, health
+from lockgate.server.api import api
+from lockgate.server.edge import Edge
+from lockgate.server.mlflow_app import governed_mlflow
+from lockgate.server.pages import pages
+from lockgate.settings import WorkerSettings
+from lockgate.workflow.stores import stores
+
+
+def create_app() -> ASGIApp:
+    """Return the application that a worker process serves; uvicorn calls this once in each."""
+    settings = WorkerSettings.read()
+    house = stores()
+    app = FastAPI(title="Lockgate", docs_url=None, redoc_url=None, openapi_url=None)
+    init_fastapi_security(app)
+    failures.install(app)
+    app.include_router(health.router)
+    if settings.static_prefix:
+        app.include_router(health.router, prefix=settings.static_prefix)
+    app.mount(f"{settings.static_prefix}/api/lockgate/v1", api)
+    app.include_router(pages(settings, house.registry.engine), prefix=f"{settings.static_prefix}/lockgate")
+    app.mount("/", governed_mlflow())
+    return Edge(app, house.registry.engine, settings)

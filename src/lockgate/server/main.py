@@ -1,0 +1,99 @@
+"""Starting the server: the database is brought up to date, an admin exists, then uvicorn serves.
+
+Run as a module, in an environment that `lockgate.settings` has prepared: MLflow reads it when it is imported.
+"""
+
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import uvicorn
+from mlflow.exceptions import MlflowException
+from mlflow.server import _UVICORN_LOG_CONFIG
+from packaging.specifiers import SpecifierSet
+from rich.console import Console
+
+from lockgate import __version__
+from lockgate.access.principals import LOCKGATE, calling
+from lockgate.database.engine import engine_for, now, real_uri
+from lockgate.database.migrate import prepare_database
+from lockgate.errors import LockgateError
+from lockgate.registry.adoption import adopt_all
+from lockgate.registry.transaction import transaction
+from lockgate.settings import SCHEME
+from lockgate.workflow import people, policies
+from lockgate.workflow.stores import stores
+
+#: The versions of MLflow that the tests ran with.
+TESTED_MLFLOW = SpecifierSet(">=3.17.2,<3.18")
+
+_console = Console(stderr=True, highlight=False)
+
+
+def serve(host: str, port: int, workers: int, policy_file: str | None) -> None:
+    """Prepare the database and serve until told to stop."""
+    _say_if_untested()
+    with calling(LOCKGATE):
+        once = _prepare(policy_file)
+    _say_where(host, port, once)
+    uvicorn.run(
+        "lockgate.server.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        log_config=str(_UVICORN_LOG_CONFIG),
+        server_header=False,
+    )
+
+
+def _prepare(policy_file: str | None) -> str | None:
+    for store in ("_MLFLOW_SERVER_REGISTRY_STORE", "_MLFLOW_SERVER_FILE_STORE"):
+        prepare_database(real_uri(os.environ[store].removeprefix(SCHEME)))
+    engine = engine_for(real_uri(os.environ["_MLFLOW_SERVER_REGISTRY_STORE"].removeprefix(SCHEME)))
+    with transaction(engine) as session:
+        adopted = adopt_all(session, now(session))
+    if adopted:
+        _console.print(f"Took over {adopted} registered model(s) that were made before Lockgate.")
+    if policy_file:
+        stored = policies.apply_at_start(stores(), Path(policy_file).read_text(encoding="utf-8"))
+        _console.print(f"Policy version {stored.version} is in force.")
+    return people.ensure_admin(engine, os.environ.get("LOCKGATE_ADMIN_TOKEN") or None)
+
+
+def _say_if_untested() -> None:
+    installed = version("mlflow")
+    if installed not in TESTED_MLFLOW:
+        _console.print(
+            f"[yellow]Lockgate {__version__} was tested with MLflow {TESTED_MLFLOW}, and {installed} is installed. "
+            "It may refuse or miss what is new there. Install a tested version for production.[/]"
+        )
+
+
+def _say_where(host: str, port: int, once: str | None) -> None:
+    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
+    prefix = os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")
+    url = os.environ.get("LOCKGATE_PUBLIC_URL") or f"http://{shown}:{port}{prefix}"
+    _console.print(f"Lockgate {__version__} serves MLflow {version('mlflow')} at {url}")
+    if once is not None:
+        _console.print("This is the first start. Sign in once as admin, within an hour:", soft_wrap=True)
+        _console.print(f"  {url}/lockgate/sign-in?token={once}", soft_wrap=True, markup=False)
+
+
+def main() -> None:
+    """Serve as the environment says; end with a sentence, not a stack trace, if that can't be."""
+    try:
+        serve(
+            host=os.environ["LOCKGATE_HOST"],
+            port=int(os.environ["LOCKGATE_PORT"]),
+            workers=int(os.environ["LOCKGATE_WORKERS"]),
+            policy_file=os.environ.get("LOCKGATE_POLICY"),
+        )
+    except (LockgateError, MlflowException, OSError) as error:
+        _console.print(f"lockgate: {error}", style="red", markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""MLflow's ASGI application as we mount it: the same, but for what would go around the gate."""
+
+from collections.abc import Callable
+
+import flask
+from fastapi import FastAPI
+from mlflow.server import app as flask_app
+from mlflow.server.fastapi_app import app as fastapi_app
+from mlflow.server.handlers import (
+    _create_workspace_handler,
+    _delete_workspace_handler,
+    _update_workspace_handler,
+)
+from starlette.routing import BaseRoute
+
+from lockgate.access.principals import current_caller
+from lockgate.access.roles import Permission
+from lockgate.errors import LockgateError, Refused
+from lockgate.registry.authorship import RUN
+from lockgate.workflow.stores import stores
+
+#: Routers of MLflow's that run code on the server's host or change the database behind the stores.
+_LEFT_OUT = ("mlflow.server.assistant.api", "mlflow.server.job_api")
+
+
+def governed_mlflow() -> FastAPI:
+    """Return MLflow's application without the assistant and the jobs, and with its other side doors watched."""
+    fastapi_app.router.routes[:] = [route for route in fastapi_app.router.routes if not _is_left_out(route)]
+    flask_app.before_request(_watch)
+    governed: FastAPI = fastapi_app
+    return governed
+
+
+def _is_left_out(route: BaseRoute) -> bool:
+    original = getattr(route, "original_router", None)
+    inner = [route] if original is None else list(original.routes)
+    return any(getattr(getattr(one, "endpoint", None), "__module__", "") in _LEFT_OUT for one in inner)
+
+
+def _watch() -> flask.Response | None:
+    """Check what Flask's own router decided this call is, before its handler runs."""
+    check = _CHECKS.get(flask.request.endpoint or "")
+    if check is None:
+        return None
+    try:
+        check()
+    except LockgateError as error:
+        body = {"error_code": error.code, "message": error.message}
+        return flask.make_response(flask.jsonify(body), error.status)
+    return None
+
+
+def _upload() -> None:
+    # This handler writes to a run's folder without asking the tracking store.
+    current_caller().require_somewhere(Permission.WRITE)
+    stores().tracking.authorship.note(RUN, flask.request.args.get("run_uuid"))
+
+
+def _change_workspace() -> None:
+    current_caller().require(Permission.ADMINISTER)
+
+
+def _delete_workspace() -> None:
+    current_caller().require(Permission.ADMINISTER)
+    raise Refused(
+        "Deleting a workspace would delete or move its registered models without any gate. Delete or rename the "
+        "models one by one, and leave the empty workspace."
+    )
+
+
+_CHECKS: dict[str, Callable[[], None]] = {
+    "serve_upload_artifact": _upload,
+    _create_workspace_handler.__name__: _change_workspace,
+    _update_workspace_handler.__name__: _change_workspace,
+    _delete_workspace_handler.__name__: _delete_workspace,
+}

@@ -1,0 +1,84 @@
+"""The pages: sign in, and a request with what it still needs."""
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.staticfiles import StaticFiles
+from fastapi.templating import Jinja2Templates
+from sqlalchemy import Engine
+
+from lockgate.access.principals import current_caller
+from lockgate.errors import LockgateError
+from lockgate.server import view
+from lockgate.server.api import in_workspace
+from lockgate.server.edge import SESSION_COOKIE
+from lockgate.settings import WorkerSettings
+from lockgate.workflow import look, people
+from lockgate.workflow.stores import stores
+
+_WEB = Path(__file__).parent.parent / "web"
+_templates = Jinja2Templates(_WEB / "templates")
+#: Nothing inline, nothing from elsewhere.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+def pages(settings: WorkerSettings, engine: Engine) -> APIRouter:
+    """Return the routes of our pages.
+
+    Args:
+        settings: The worker's settings.
+        engine: The registry's database.
+    """
+    router = APIRouter(include_in_schema=False)
+    prefix = settings.static_prefix
+
+    def page(request: Request, template: str, status: int = 200, **shown: object) -> HTMLResponse:
+        context = {"prefix": prefix, **shown}
+        return _templates.TemplateResponse(request, template, context, status, headers=_HEADERS)
+
+    @router.get("/sign-in")
+    def sign_in_page(request: Request, token: str = "") -> Response:
+        return page(request, "sign_in.html", token=token, wrong=False)
+
+    @router.post("/sign-in")
+    def sign_in(request: Request, token: Annotated[str, Form(max_length=500)]) -> Response:
+        signed_in = people.sign_in(engine, token.strip())
+        if signed_in is None:
+            return page(request, "sign_in.html", 401, token="", wrong=True)
+        answer = RedirectResponse(f"{prefix}/", 303, _HEADERS)
+        answer.set_cookie(
+            SESSION_COOKIE,
+            signed_in[0],
+            max_age=int(people.SESSION_LIFETIME.total_seconds()),
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https" or settings.public_url.startswith("https:"),
+            path=f"{prefix}/",
+        )
+        return answer
+
+    @router.post("/sign-out")
+    def sign_out(request: Request) -> Response:
+        people.sign_out(engine, request.cookies.get(SESSION_COOKIE, ""))
+        answer = RedirectResponse(f"{prefix}/lockgate/sign-in", 303, _HEADERS)
+        answer.delete_cookie(SESSION_COOKIE, path=f"{prefix}/")
+        return answer
+
+    @router.get("/requests/{request_id}", dependencies=[Depends(in_workspace)])
+    def request_page(request: Request, request_id: int) -> Response:
+        caller = current_caller()
+        try:
+            asked = view.request(look.request(stores(), request_id), caller.base_url)
+        except LockgateError as error:
+            return page(request, "failure.html", error.status, message=error.message)
+        return page(request, "request.html", asked=asked, caller=caller.principal)
+
+    router.mount("/static", StaticFiles(directory=_WEB / "static"))
+    return router

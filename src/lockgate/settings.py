@@ -1,0 +1,85 @@
+"""Settings of the server: what `lockgate server` was told, and how its worker processes learn it.
+
+Everything travels by environment variables, MLflow's own where it has one. Imports nothing of MLflow, which reads
+some of them when it is imported.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+#: In front of a store's URI, it makes MLflow load our store for it.
+SCHEME = "lockgate:"
+DEFAULT_BACKEND = "sqlite:///mlflow.db"
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """The options of `lockgate server`; the names and meanings are those of `mlflow server`."""
+
+    backend_store_uri: str = DEFAULT_BACKEND
+    registry_store_uri: str | None = None
+    default_artifact_root: str | None = None
+    artifacts_destination: str = "./mlartifacts"
+    serve_artifacts: bool = True
+    static_prefix: str = ""
+    allowed_hosts: str | None = None
+    cors_allowed_origins: str | None = None
+    x_frame_options: str = "SAMEORIGIN"
+    enable_workspaces: bool = False
+    public_url: str = ""
+
+    @property
+    def artifact_root(self) -> str:
+        """Where new experiments keep their artifacts: MLflow's own rule."""
+        if self.default_artifact_root:
+            return self.default_artifact_root
+        return "mlflow-artifacts:/" if self.serve_artifacts else "./mlruns"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which MLflow's application serves under these settings.
+
+        Variables that begin with an underscore are MLflow's private ones (`mlflow.server.constants`); a test keeps
+        them in step.
+        """
+        registry = self.registry_store_uri or self.backend_store_uri
+        told = {
+            "_MLFLOW_SERVER_FILE_STORE": SCHEME + self.backend_store_uri,
+            "_MLFLOW_SERVER_REGISTRY_STORE": SCHEME + registry,
+            "_MLFLOW_SERVER_ARTIFACT_ROOT": self.artifact_root,
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": SCHEME + self.artifacts_destination,
+            "_MLFLOW_SGI_NAME": "uvicorn",
+            # Jobs and the assistant change the database behind the server's back.
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "_MLFLOW_IN_JOB_EXECUTOR": "false",
+            "MLFLOW_ENABLE_WORKSPACES": "true" if self.enable_workspaces else "false",
+            "MLFLOW_SERVER_X_FRAME_OPTIONS": self.x_frame_options,
+            "LOCKGATE_PUBLIC_URL": self.public_url.rstrip("/"),
+        }
+        if self.enable_workspaces:
+            told["MLFLOW_WORKSPACE_STORE_URI"] = self.backend_store_uri
+        if self.serve_artifacts:
+            told["_MLFLOW_SERVER_SERVE_ARTIFACTS"] = "true"
+        if self.static_prefix:
+            told["_MLFLOW_STATIC_PREFIX"] = self.static_prefix
+        if self.allowed_hosts:
+            told["MLFLOW_SERVER_ALLOWED_HOSTS"] = self.allowed_hosts
+        if self.cors_allowed_origins:
+            told["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = self.cors_allowed_origins
+        return told
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """What a worker process of the server needs to know beyond what MLflow reads by itself."""
+
+    static_prefix: str
+    public_url: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerSettings":
+        """Read them from the environment."""
+        return cls(
+            static_prefix=environment.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/"),
+            public_url=environment.get("LOCKGATE_PUBLIC_URL", ""),
+        )

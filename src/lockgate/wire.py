@@ -1,0 +1,285 @@
+"""The JSON shapes that the server answers with and callers read. Times are RFC 3339 in UTC, versions are strings
+as in MLflow's API.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+_MAX_VERSION = 2**31 - 1
+
+
+def _version_number(value: object) -> int:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text[:11]) <= _MAX_VERSION:
+        raise ValueError("a version is a positive whole number, such as 3")
+    return int(text)
+
+
+def rfc3339(at: datetime) -> str:
+    """Return a time as it is shown: `2026-05-12T14:00:00.123Z`."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+VersionNumber = Annotated[int, BeforeValidator(_version_number), PlainSerializer(str, return_type=str)]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+TargetText = Annotated[str, Field(min_length=1, max_length=300)]
+Text = Annotated[str, Field(max_length=10_000)]
+Url = Annotated[str, Field(max_length=2_000)]
+
+
+class _Body(BaseModel):
+    """What a caller sends; what is not known is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class AskBody(_Body):
+    """Ask for a promotion."""
+
+    model: Name
+    version: VersionNumber
+    target: TargetText
+    comment: Text | None = None
+
+
+class CommentBody(_Body):
+    """Say something with a review or an end."""
+
+    comment: Text | None = None
+
+
+class CheckBody(_Body):
+    """Report a check."""
+
+    model: Name
+    version: VersionNumber
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    status: str
+    summary: Text | None = None
+    details_url: Url | None = None
+    metrics: dict[str, float] = {}
+
+
+class RollbackBody(_Body):
+    """Roll a target back."""
+
+    target: TargetText
+    reason: Text
+
+
+class PolicyBody(_Body):
+    """Put a policy in force."""
+
+    source: str
+
+
+class PrincipalBody(_Body):
+    """Add a principal, or add to one."""
+
+    name: Name
+    kind: Annotated[str | None, Field(pattern="^(user|service)$")] = None
+    groups: list[str] = []
+    roles: list[str] = []
+    password: str | None = None
+
+
+class PrincipalPatch(_Body):
+    """Replace groups or roles, activate or deactivate."""
+
+    groups: list[str] | None = None
+    roles: list[str] | None = None
+    active: bool | None = None
+
+
+class TokenBody(_Body):
+    """Make a token."""
+
+    principal: Name
+    expires: Annotated[str | None, Field(max_length=20)] = None
+
+
+class GateView(BaseModel):
+    """A gate and what it came to."""
+
+    rule: str
+    name: str
+    outcome: str
+    explanation: str
+
+
+class ReviewView(BaseModel):
+    """A review. It counts if it was given on the present evidence."""
+
+    reviewer: str
+    verdict: str
+    comment: str
+    evidence_digest: str
+    at: Time
+
+
+class RequestView(BaseModel):
+    """A promotion request."""
+
+    id: int
+    model: str
+    version: str
+    target: str
+    state: str
+    requester: str
+    comment: str
+    created_at: Time
+    expires_at: Time
+    policy_version: int
+    incumbent: str | None
+    evidence: dict[str, Any]
+    gates: list[GateView]
+    reviews: list[ReviewView]
+    excluded: dict[str, str]
+    unmet: list[str]
+    outcome: str
+    url: str
+
+
+class RequestList(BaseModel):
+    """A page of requests."""
+
+    requests: list[RequestView]
+    next_page_token: str | None = None
+
+
+class CheckView(BaseModel):
+    """A check as it was reported."""
+
+    model: str
+    version: str
+    name: str
+    status: str
+    summary: str
+    details_url: str
+    metrics: dict[str, float]
+    reporter: str
+    at: Time
+
+
+class DecisionView(BaseModel):
+    """A decision that moved a target."""
+
+    id: int
+    kind: str
+    model: str
+    target: str
+    version: str | None
+    previous_version: str | None
+    by: str
+    reason: str
+    at: Time
+
+
+class TenureView(BaseModel):
+    """A version's time in a target."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    target: str
+    version: str
+    from_: Annotated[Time, Field(serialization_alias="from")]
+    to: Time | None
+    how: str
+    by: str | None
+    approved_by: list[str]
+    request_id: int | None
+    reason: str
+
+
+class HistoryView(BaseModel):
+    """Who held a model's targets, oldest first."""
+
+    model: str
+    history: list[TenureView]
+
+
+class PolicyView(BaseModel):
+    """A policy."""
+
+    version: int
+    source: str
+    applied_by: str
+    applied_at: Time | None
+
+
+class PrincipalView(BaseModel):
+    """A principal."""
+
+    name: str
+    kind: str
+    active: bool
+    groups: list[str]
+    roles: list[str]
+
+
+class PrincipalList(BaseModel):
+    """All principals."""
+
+    principals: list[PrincipalView]
+
+
+class NewTokenView(BaseModel):
+    """A new token; the only time that it is shown."""
+
+    id: int
+    principal: str
+    token: str
+    expires_at: Time | None
+
+
+class TokenView(BaseModel):
+    """A token that is valid."""
+
+    id: int
+    principal: str
+    created_at: Time
+    expires_at: Time | None
+
+
+class TokenList(BaseModel):
+    """Valid tokens, newest first."""
+
+    tokens: list[TokenView]
+
+
+class AuditView(BaseModel):
+    """An audit entry."""
+
+    id: int
+    at: Time
+    actor: str
+    address: str
+    action: str
+    outcome: str
+    workspace: str
+    model: str | None
+    version: str | None
+    target: str | None
+    request_id: int | None
+    decision_id: int | None
+    before: dict[str, Any]
+    after: dict[str, Any]
+    reason: str
+
+
+class AuditList(BaseModel):
+    """A page of audit entries, newest first."""
+
+    entries: list[AuditView]
+    next_page_token: str | None = None
+
+
+class ErrorView(BaseModel):
+    """An error, in the shape of MLflow's API."""
+
+    error_code: str
+    message: str
+    details: dict[str, Any] = {}

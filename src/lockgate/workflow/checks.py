@@ -1,0 +1,69 @@
+"""Reporting a check."""
+
+import math
+from collections.abc import Mapping
+
+from lockgate.access.roles import Permission
+from lockgate.database import checks
+from lockgate.database.checks import NewCheck
+from lockgate.errors import BadInput
+from lockgate.events.event import EventType
+from lockgate.gates.judge import Check
+from lockgate.promotions.request import valid_comment
+from lockgate.registry.adoption import identify_version
+from lockgate.workflow.stores import Stores
+from lockgate.workflow.submit import check_version
+
+STATUSES = ("success", "failure", "pending")
+_MAX_METRICS = 100
+
+
+def report(
+    stores: Stores,
+    name: str,
+    version: int,
+    check: str,
+    status: str,
+    summary: str | None,
+    url: str | None,
+    metrics: Mapping[str, float],
+) -> Check:
+    """Report what an outside system found about a version; the newest report under a name counts.
+
+    Args:
+        stores: The stores.
+        name: The model.
+        version: The version's number.
+        check: The check's name, as gates name it.
+        status: One of `STATUSES`.
+        summary: What was found, for people.
+        url: Where to read more.
+        metrics: Numbers that expressions can use.
+
+    Raises:
+        BadInput: if a value is not allowed.
+        NotFound: if there is no such version.
+        Refused: if the caller may not report checks.
+    """
+    if status not in STATUSES:
+        raise BadInput(f"A check's status is one of {', '.join(STATUSES)}; not {status[:100]!r}.")
+    if len(metrics) > _MAX_METRICS or not all(math.isfinite(value) for value in metrics.values()):
+        raise BadInput(f"A check may have {_MAX_METRICS} metrics, each a finite number.")
+    if url and not url.startswith(("https://", "http://")):
+        raise BadInput("A check's url starts with https:// or http://.")
+    said = valid_comment(summary)
+    with stores.registry.mutation(name) as begun:
+        begun.caller.require(Permission.REPORT_CHECK, name)
+        check_version(stores, begun, version)
+        known = identify_version(begun.session, begun.model, version)
+        reported = NewCheck(
+            known.id, check, status, said, url or "", dict(metrics), begun.caller.principal.id, begun.now
+        )
+        checks.add(begun.session, reported)
+        begun.record(
+            EventType.CHECK_REPORTED,
+            version=version,
+            after={"check": check, "status": status, "url": url or "", "metrics": dict(metrics)},
+            reason=said,
+        )
+        return checks.newest(begun.session, [known.id])[known.id][check]

@@ -1,0 +1,188 @@
+"""The gate, as the store asks it: what happens when an unmodified client tries to move a closed target."""
+
+from collections.abc import Sequence
+
+from lockgate.access.roles import Permission
+from lockgate.audit.entry import AuditOutcome
+from lockgate.database import history, identities, policies, requests
+from lockgate.database.history import NewDecision
+from lockgate.decisions.verdict import DecisionKind, why_not_carry_out, why_not_roll_back
+from lockgate.errors import Conflict, Refused, RefusedOnRecord
+from lockgate.events.event import EventType
+from lockgate.gates.policy import Policy, Rule
+from lockgate.promotions.request import PromotionRequest
+from lockgate.promotions.target import Target
+from lockgate.registry import pointers
+from lockgate.registry.facts import ModelFile
+from lockgate.registry.mutation import Mutation
+from lockgate.registry.pointers import Change
+from lockgate.workflow.case import assess
+from lockgate.workflow.modelfile import model_file
+from lockgate.workflow.promote import carry_out, version_id
+from lockgate.workflow.rollback import carry_out_rollback, served_before
+from lockgate.workflow.stores import Stores, stores
+from lockgate.workflow.submit import check_alias, find_or_open
+
+
+class PolicyGate:
+    """Answers the store's questions by the policy that is in force. See `lockgate.registry.gate.Gate`."""
+
+    def is_closed(self, name: str, target: Target) -> bool:
+        """Say whether a target may move only through the gate."""
+        with stores().registry.ManagedSessionMaker() as session:
+            return policies.current(session).policy.protects(target)
+
+    def ask(self, name: str, version: int, target: Target) -> None:
+        """Move a closed target, or refuse and leave a request that asks for it."""
+        house = stores()
+        file = model_file(house, name, version)
+        with house.registry.mutation(name) as begun:
+            if begun.pointers.of(target) == {version} or self._went_back(house, begun, version, target):
+                return
+            request = self._request(house, begun, version, target, file)
+            carry_out(house, begun, assess(begun, house, request, file))
+
+    def _request(
+        self, house: Stores, begun: Mutation, version: int, target: Target, file: ModelFile
+    ) -> PromotionRequest:
+        if not begun.caller.principal.may(Permission.ASK, begun.name):
+            known = identities.version(begun.session, begun.model.id, version)
+            for request in requests.live(begun.session, begun.model.id, target):
+                if known is not None and request.version_id == known.id:
+                    return request
+            self._refuse_to_ask(begun, version, target)
+        request, _ = find_or_open(house, begun, version, target, "", file)
+        return request
+
+    def _refuse_to_ask(self, begun: Mutation, version: int, target: Target) -> None:
+        reason = (
+            f"{target} of '{begun.name}' moves only by an approved promotion request, and there is none for "
+            f"version {version}. {begun.caller.principal.name} may not ask for promotions either; a contributor may "
+            f"(`lockgate request {begun.name} {version} {target}`)."
+        )
+        begun.record(
+            EventType.PROMOTION_REFUSED,
+            outcome=AuditOutcome.REFUSED,
+            version=version,
+            target=str(target),
+            reason=reason,
+        )
+        raise RefusedOnRecord(reason, unmet=[reason])
+
+    def _went_back(self, house: Stores, begun: Mutation, version: int, target: Target) -> bool:
+        """Roll back if that is what the call amounts to: an operator, and the version that served before."""
+        rules = policies.current(begun.session).policy.rules_for(begun.name, target)
+        if why_not_roll_back(begun.caller.principal, rules, begun.name) is not None:
+            return False
+        back_to = served_before(history.tenures(begun.session, begun.model.id, target), begun.pointers.newest(target))
+        if back_to is None or back_to.version != version:
+            return False
+        carry_out_rollback(house, begun, target, back_to, "called through MLflow's own API")
+        return True
+
+    def check_direct(self, mutation: Mutation, changes: Sequence[Change]) -> dict[Target, int]:
+        """Refuse changes outside the gate that touch a closed target; record those that may clear one."""
+        policy = policies.current(mutation.session).policy
+        closed = [change for change in changes if policy.protects(change.target)]
+        decided = {}
+        for change in closed:
+            if change.gained:
+                raise Conflict(f"{change.target} has just come under a rule of the policy. Call again.")
+            self._check_may_clear(mutation, policy, change)
+            decided[change.target] = self._decide_clearing(mutation, change)
+        return decided
+
+    def _check_may_clear(self, mutation: Mutation, policy: Policy, change: Change) -> None:
+        rules = policy.rules_for(mutation.name, change.target)
+        reason = why_not_carry_out(mutation.caller.principal, rules, mutation.name)
+        if reason is None:
+            return
+        gone = ", ".join(str(number) for number in sorted(change.lost))
+        message = (
+            f"Version {gone} holds {change.target} of '{mutation.name}', and this call would take it out. {reason} "
+            f"To put another version in its place, ask for its promotion (`lockgate request`); to go back to what "
+            f"served before, `lockgate rollback {mutation.name} {change.target} --reason ...`."
+        )
+        mutation.record(
+            EventType.PROMOTION_REFUSED,
+            outcome=AuditOutcome.REFUSED,
+            version=max(change.lost),
+            target=str(change.target),
+            reason=message,
+        )
+        raise RefusedOnRecord(message, unmet=[reason])
+
+    def _decide_clearing(self, mutation: Mutation, change: Change) -> int:
+        decision = history.add_decision(
+            mutation.session,
+            NewDecision(
+                kind=DecisionKind.CLEARING,
+                model_id=mutation.model.id,
+                target=change.target,
+                version_id=None,
+                previous_version_id=version_id(mutation, max(change.lost)),
+                request_id=None,
+                policy_version=policies.current(mutation.session).version,
+                evidence_digest="",
+                by_id=mutation.caller.principal.id,
+                reason="",
+                at=mutation.now,
+            ),
+        )
+        mutation.record(
+            EventType.CLEARED,
+            version=max(change.lost),
+            target=str(change.target),
+            decision_id=decision,
+            before={"versions": sorted(change.lost)},
+        )
+        return decision
+
+    def check_deletion(self, mutation: Mutation, what: str, changes: Sequence[Change]) -> None:
+        """Refuse a deletion that would empty a closed target."""
+        policy = policies.current(mutation.session).policy
+        held = [str(change.target) for change in changes if change.lost and policy.protects(change.target)]
+        if held:
+            raise Refused(
+                f"{what} can't be deleted while it holds {' and '.join(held)}. Promote another version in its place "
+                "first, or let somebody with the role releaser clear the target."
+            )
+
+    def check_rename(self, mutation: Mutation, new_name: str) -> None:
+        """Refuse a rename that would take what a target holds under other rules."""
+        policy = policies.current(mutation.session).policy
+        self.check_name(mutation, new_name)
+        for target, held in mutation.pointers.holders.items():
+            before = policy.rules_for(mutation.name, target)
+            after = policy.rules_for(new_name, target)
+            if held and policy.protects(target) and before != after:
+                raise Refused(
+                    f"'{mutation.name}' holds {target} under {_named(before)}, and as {new_name!r} it would hold it "
+                    f"under {_named(after)}. Clear the target first, or choose a name under the same rules."
+                )
+
+    def check_name(self, mutation: Mutation, name: str) -> None:
+        """Refuse a name that the policy's naming does not allow."""
+        policies.current(mutation.session).policy.check_name(name)
+
+    def check_alias(self, mutation: Mutation, alias: str) -> None:
+        """Refuse an alias that could be taken for a closed one."""
+        check_alias(policies.current(mutation.session), Target("alias", alias))
+
+    def served_before(self, name: str, target: Target) -> int | None:
+        """Return the version that served a closed target before; None if the target is open."""
+        registry = stores().registry
+        with registry.ManagedSessionMaker() as session:
+            if not policies.current(session).policy.protects(target):
+                return None
+            known = identities.model(session, registry.workspace, name)
+            if known is None:
+                return None
+            held = pointers.read(session, registry.workspace, name)
+            back_to = served_before(history.tenures(session, known.id, target), held.newest(target))
+            return back_to.version if back_to else None
+
+
+def _named(rules: Sequence[Rule]) -> str:
+    names = [f"'{rule.name}'" for rule in rules]
+    return f"rule {' and '.join(names)}" if names else "no rule"

@@ -1,0 +1,101 @@
+"""Looking: requests with their verdict of now, lists of them, the history of a model. Changes nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from lockgate.database import history, identities, policies, requests
+from lockgate.database.engine import now
+from lockgate.database.history import Tenure
+from lockgate.decisions.verdict import Verdict
+from lockgate.errors import NotFound
+from lockgate.promotions.request import LIVE, PromotionRequest
+from lockgate.promotions.target import Target
+from lockgate.registry import pointers
+from lockgate.reviews.standing import Verdict as ReviewVerdict
+from lockgate.workflow.case import Case, exclusions, study
+from lockgate.workflow.promote import request_named
+from lockgate.workflow.stores import Stores
+from lockgate.workflow.submit import expire_overdue
+
+
+def request(stores: Stores, request_id: int) -> Case:
+    """Return a request with its verdict: of now while it is live, of its end afterwards.
+
+    Raises:
+        NotFound: if there is none of this number.
+    """
+    expire_overdue(stores)
+    found = request_named(stores, request_id)
+    with stores.registry.ManagedSessionMaker() as session:
+        return _case(session, stores, found)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some requests, newest first, and where to go on."""
+
+    cases: tuple[Case, ...]
+    next_before: int | None
+
+
+def search(stores: Stores, wanted: requests.Filter, limit: int) -> Page:
+    """Return the requests that a filter lets through.
+
+    Args:
+        stores: The stores.
+        wanted: The filter.
+        limit: How many at most.
+    """
+    expire_overdue(stores)
+    with stores.registry.ManagedSessionMaker() as session:
+        found = requests.search(session, wanted, limit + 1)
+        cases = tuple(_case(session, stores, one) for one in found[:limit])
+    return Page(cases, found[limit - 1].id if len(found) > limit else None)
+
+
+def _case(session: Session, stores: Stores, found: PromotionRequest) -> Case:
+    evidence = requests.evidence(session, found.id)
+    if found.state in LIVE:
+        holder = pointers.read(session, found.workspace, found.model).newest(found.target)
+        return study(session, stores, found, evidence, holder, now(session))
+    rules = policies.of_version(session, found.policy_version).policy.rules_for(found.model, found.target)
+    verdict = Verdict(requests.gates(session, found.id), True, ())
+    reviews = tuple(requests.reviews_of(session, [found.id]).get(found.id, ()))
+    excluded = exclusions(found.requester, evidence)
+    return Case(found, rules, evidence, None, reviews, excluded, verdict)
+
+
+def model_history(stores: Stores, name: str, target: Target | None, at: datetime | None) -> list[Tenure]:
+    """Return who held a model's targets, oldest first, and who approved.
+
+    Args:
+        stores: The stores.
+        name: The model.
+        target: Only this one.
+        at: Only who held it at this moment.
+
+    Raises:
+        NotFound: if there is no such model.
+    """
+    with stores.registry.ManagedSessionMaker() as session:
+        known = identities.model(session, stores.registry.workspace, name)
+        if known is None:
+            raise NotFound(f"Registered Model with name={name} not found")
+        found = [
+            tenure
+            for tenure in history.tenures(session, known.id, target)
+            if at is None or (tenure.since <= at and (tenure.until is None or at < tenure.until))
+        ]
+        approvers = _approvers(session, found)
+    return [replace(tenure, approvers=approvers.get(tenure.request_id or 0, ())) for tenure in found]
+
+
+def _approvers(session: Session, tenures: list[Tenure]) -> Mapping[int, tuple[str, ...]]:
+    asked = {tenure.request_id for tenure in tenures if tenure.request_id is not None}
+    return {
+        request_id: tuple(dict.fromkeys(r.reviewer.name for r in reviews if r.verdict is ReviewVerdict.APPROVE))
+        for request_id, reviews in requests.reviews_of(session, asked).items()
+    }

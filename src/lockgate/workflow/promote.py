@@ -1,0 +1,167 @@
+"""Carrying out a promotion: everything is checked again, then pointer, decision, history, audit entry and event
+commit together.
+"""
+
+from dataclasses import replace
+
+from lockgate.audit.entry import AuditOutcome
+from lockgate.database import history, identities, policies, requests
+from lockgate.database.history import NewDecision
+from lockgate.decisions.verdict import DecisionKind, why_not_carry_out
+from lockgate.errors import Conflict, NotFound, RefusedOnRecord
+from lockgate.events.event import EventType
+from lockgate.promotions.request import PromotionRequest, State
+from lockgate.promotions.target import Target
+from lockgate.registry.aftermath import end
+from lockgate.registry.mutation import Mutation
+from lockgate.workflow.case import Case, assess
+from lockgate.workflow.modelfile import model_file
+from lockgate.workflow.stores import Stores
+
+
+def promote(stores: Stores, request_id: int) -> Case:
+    """Carry out a request.
+
+    Args:
+        stores: The stores.
+        request_id: The request's number.
+
+    Returns:
+        The case, promoted.
+
+    Raises:
+        NotFound: if there is no such request.
+        Refused: with everything that is missing.
+        Conflict: if the request has ended, by another promotion for example.
+    """
+    known = request_named(stores, request_id)
+    file = model_file(stores, known.model, known.version)
+    with stores.registry.mutation(known.model) as begun:
+        case = assess(begun, stores, requests.get(begun.session, request_id), file)
+        return carry_out(stores, begun, case)
+
+
+def request_named(stores: Stores, request_id: int) -> PromotionRequest:
+    """Return a request by its number.
+
+    Raises:
+        NotFound: if there is none in this workspace.
+    """
+    with stores.registry.ManagedSessionMaker() as session:
+        found = requests.find(session, request_id, stores.registry.workspace)
+    if found is None:
+        raise NotFound(f"There is no promotion request {request_id}. `lockgate requests` lists them.")
+    return found
+
+
+def carry_out(stores: Stores, begun: Mutation, case: Case) -> Case:
+    """Move the target if the case allows it and the caller may; else refuse, on record.
+
+    Raises:
+        Refused: with everything that is missing.
+    """
+    unmet = unmet_for(begun, case)
+    if unmet:
+        raise refusal(begun, case, unmet)
+    return _move(stores, begun, case)
+
+
+def carry_out_if_on_approval(stores: Stores, begun: Mutation, case: Case) -> Case:
+    """Move the target if all rules say that approval itself does, and nothing is missing."""
+    if not case.rules or not all(rule.moves_on_approval for rule in case.rules) or not case.verdict.allows:
+        return case
+    return _move(stores, begun, case)
+
+
+def unmet_for(begun: Mutation, case: Case) -> list[str]:
+    """Return everything that keeps the caller from carrying out a case now."""
+    unmet = list(case.verdict.unmet)
+    if not case.rules:
+        policy = policies.of_version(begun.session, case.request.policy_version).policy
+        if policy.protects(case.request.target):
+            unmet.append(f"No rule of the policy covers '{begun.name}' and {case.request.target}.")
+    standing = why_not_carry_out(begun.caller.principal, case.rules, begun.name)
+    return [*unmet, standing] if standing else unmet
+
+
+def refusal(begun: Mutation, case: Case, unmet: list[str]) -> RefusedOnRecord:
+    """Put a refused promotion on record and return the error that says what is missing."""
+    request = case.request
+    begun.record(
+        EventType.PROMOTION_REFUSED,
+        outcome=AuditOutcome.REFUSED,
+        version=request.version,
+        target=str(request.target),
+        request_id=request.id,
+        reason=" ".join(unmet),
+    )
+    url = f"{begun.caller.base_url}/lockgate/requests/{request.id}"
+    changed = ""
+    if case.changes:
+        changed = (
+            f" The evidence has changed since it was reviewed ({'; '.join(case.changes[:5])}), so earlier approvals "
+            "no longer count."
+        )
+    reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(unmet, 1))
+    return RefusedOnRecord(
+        f"Version {request.version} of '{request.model}' may not go to {request.target} yet.{changed} {reasons} "
+        f"Promotion request {request.id}: {url}",
+        unmet=unmet,
+        request_id=request.id,
+        url=url,
+    )
+
+
+def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
+    request = case.request
+    _refuse_to_empty_production(begun, request)
+    before = begun.pointers.newest(request.target)
+    decision = history.add_decision(
+        begun.session,
+        NewDecision(
+            kind=DecisionKind.PROMOTION,
+            model_id=begun.model.id,
+            target=request.target,
+            version_id=request.version_id,
+            previous_version_id=version_id(begun, before),
+            request_id=request.id,
+            policy_version=request.policy_version,
+            evidence_digest=request.evidence_digest,
+            by_id=begun.caller.principal.id,
+            reason=request.comment,
+            at=begun.now,
+        ),
+    )
+    stores.registry.move(begun, request.target, request.version, decision, request.id)
+    outcome = f"{begun.caller.principal.name} moved {request.target} to version {request.version}"
+    end(begun, request.id, State.PROMOTED, None, outcome)
+    begun.record(
+        EventType.PROMOTED,
+        version=request.version,
+        target=str(request.target),
+        request_id=request.id,
+        decision_id=decision,
+        before={"version": before},
+        after={"version": request.version},
+        reason=request.comment,
+    )
+    return replace(case, request=replace(request, state=State.PROMOTED, outcome=outcome))
+
+
+def version_id(begun: Mutation, number: int | None) -> str | None:
+    """Return the id of a version of the mutation's model."""
+    known = identities.version(begun.session, begun.model.id, number) if number is not None else None
+    return known.id if known else None
+
+
+def _refuse_to_empty_production(begun: Mutation, request: PromotionRequest) -> None:
+    production = Target("stage", "Production")
+    if (
+        request.target == Target("stage", "Staging")
+        and begun.pointers.of(production) == {request.version}
+        and policies.current(begun.session).policy.protects(production)
+    ):
+        raise Conflict(
+            f"Version {request.version} serves {production}; moving it to {request.target} would leave production "
+            "empty. Promote another version to production first."
+        )

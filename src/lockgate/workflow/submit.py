@@ -1,0 +1,152 @@
+"""Asking for a promotion."""
+
+from lockgate.access.roles import Permission
+from lockgate.audit.entry import AuditOutcome
+from lockgate.database import policies, requests
+from lockgate.database.engine import now
+from lockgate.database.policies import StoredPolicy
+from lockgate.database.requests import NewRequest
+from lockgate.decisions.verdict import uncovered
+from lockgate.errors import BadInput, Conflict, NotFound, RefusedOnRecord
+from lockgate.events.event import EventType
+from lockgate.gates.policy import DEFAULT_EXPIRY
+from lockgate.promotions.request import PromotionRequest, valid_comment
+from lockgate.promotions.target import Target, looks_like
+from lockgate.registry.adoption import identify_version
+from lockgate.registry.facts import ModelFile, gather
+from lockgate.registry.mutation import Mutation
+from lockgate.workflow.case import Case, assess, expire
+from lockgate.workflow.modelfile import model_file
+from lockgate.workflow.promote import carry_out_if_on_approval
+from lockgate.workflow.stores import Stores
+
+
+def submit(stores: Stores, name: str, version: int, target: Target, comment: str | None) -> tuple[Case, bool]:
+    """Ask for a promotion.
+
+    Args:
+        stores: The stores.
+        name: The model.
+        version: The version's number.
+        target: What shall move to it.
+        comment: Why, for the reviewers.
+
+    Returns:
+        The case, and whether the request is new: the same thing asked twice is one request.
+
+    Raises:
+        NotFound: if there is no such model or version.
+        Refused: if the caller may not ask, or no rule covers the model.
+        Conflict: if the version holds the target already.
+    """
+    said = valid_comment(comment)
+    file = model_file(stores, name, version)
+    with stores.registry.mutation(name) as begun:
+        begun.caller.require(Permission.ASK, name)
+        check_version(stores, begun, version)
+        request, is_new = find_or_open(stores, begun, version, target, said, file)
+        case = assess(begun, stores, request, file)
+        return carry_out_if_on_approval(stores, begun, case), is_new
+
+
+def find_or_open(
+    stores: Stores,
+    begun: Mutation,
+    version: int,
+    target: Target,
+    comment: str,
+    file: ModelFile,
+) -> tuple[PromotionRequest, bool]:
+    """Return the live request for this, opening it if there is none."""
+    known = identify_version(begun.session, begun.model, version)
+    for request in requests.live(begun.session, begun.model.id, target):
+        if request.version_id == known.id and not request.has_expired(begun.now):
+            return request, False
+        if request.has_expired(begun.now):
+            expire(begun, request)
+    stored = policies.current(begun.session)
+    _check_askable(begun, stored, version, target)
+    evidence, _ = gather(begun.session, stores.tracking, begun.model, known, file)
+    rules = stored.policy.rules_for(begun.name, target)
+    lifetime = min((rule.expires_after for rule in rules), default=DEFAULT_EXPIRY)
+    request = requests.add(
+        begun.session,
+        NewRequest(
+            workspace=begun.workspace,
+            model_id=begun.model.id,
+            version_id=known.id,
+            target=target,
+            requester_id=begun.caller.principal.id,
+            comment=comment,
+            created_at=begun.now,
+            expires_at=begun.now + lifetime,
+            policy_version=stored.version,
+            evidence=evidence,
+            incumbent=begun.pointers.newest(target),
+        ),
+    )
+    begun.record(
+        EventType.REQUEST_OPENED,
+        version=version,
+        target=str(target),
+        request_id=request.id,
+        after={"evidence": evidence.digest, "policy": stored.version},
+        reason=comment,
+    )
+    return request, True
+
+
+def _check_askable(begun: Mutation, stored: StoredPolicy, version: int, target: Target) -> None:
+    closed = uncovered(stored.policy, begun.name, target)
+    if closed is not None:
+        begun.record(
+            EventType.PROMOTION_REFUSED,
+            outcome=AuditOutcome.REFUSED,
+            version=version,
+            target=str(target),
+            reason=closed,
+        )
+        raise RefusedOnRecord(closed, unmet=[closed])
+    if begun.pointers.of(target) == {version}:
+        raise Conflict(f"Version {version} of '{begun.name}' holds {target} already; there is nothing to ask for.")
+    check_alias(stored, target)
+
+
+def check_alias(stored: StoredPolicy, target: Target) -> None:
+    """Refuse an alias that could be taken for a closed one.
+
+    Raises:
+        BadInput: naming the closed alias.
+    """
+    if target.kind != "alias":
+        return
+    for protected in sorted(stored.policy.protected_aliases()):
+        if looks_like(target.name, protected):
+            raise BadInput(
+                f"The alias {target.name!r} could be taken for the protected alias '{protected}'. "
+                "Choose a name that nobody can mistake."
+            )
+
+
+def check_version(stores: Stores, begun: Mutation, version: int) -> None:
+    """Refuse a version that there is not.
+
+    Raises:
+        NotFound: in MLflow's words.
+    """
+    _ = begun.model
+    if stores.registry._existing(begun, str(version)) is None:
+        raise NotFound(f"Model Version (name={begun.name}, version={version}) not found")
+
+
+def expire_overdue(stores: Stores) -> None:
+    """End all requests whose time is over, so that lists tell the truth."""
+    with stores.registry.ManagedSessionMaker() as session:
+        overdue = requests.overdue(session, stores.registry.workspace, now(session))
+    for name in overdue:
+        with stores.registry.mutation(name) as begun:
+            if begun.found is None:
+                continue
+            for request in requests.live(begun.session, begun.found.id):
+                if request.has_expired(begun.now):
+                    expire(begun, request)
