@@ -60,12 +60,12 @@ def every(session: Session) -> list[Principal]:
     return sorted(load(session, ids).values(), key=lambda principal: principal.name)
 
 
-def of_token(session: Session, digest: str, uses: tuple[str, ...], now: datetime) -> Principal | None:
-    """Return the active principal behind a valid token."""
+def of_token(session: Session, digest: str, use: str, now: datetime) -> Principal | None:
+    """Return the active principal behind a valid token of a use: `api`, `session` or `sign-in`."""
     found = session.execute(
         select(tokens.c.principal_id).where(
             tokens.c.digest == digest,
-            tokens.c.use.in_(uses),
+            tokens.c.use == use,
             tokens.c.revoked_at.is_(None),
             or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > to_ms(now)),
         )

@@ -1,5 +1,6 @@
 """The policy file as text: reading it, with errors that name the line, and the default one."""
 
+import re
 from typing import Any
 
 import yaml
@@ -21,10 +22,16 @@ rules:
     approvals: {required: 1}
 """
 
-_FIELDS = {
-    "for_": "for",
-    "from_": "from",
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people read it: `on`, `off`, `yes` and `no` are words, only `true` and `false` are not."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false"), ["t", "f"])
 
 
 def read_policy(text: str) -> Policy:
@@ -42,8 +49,7 @@ def read_policy(text: str) -> Policy:
     if len(text.encode()) > MAX_BYTES:
         raise BadInput(f"A policy file may have {MAX_BYTES} bytes; this one has {len(text.encode())}.")
     root = _parse(text)
-    # SafeLoader-built data from a tree without aliases: see _parse.
-    data = yaml.safe_load(text)
+    data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     if not isinstance(data, dict):
         raise BadInput("A policy is a mapping that starts with `version: 1` and has `rules`.")
     try:
@@ -85,8 +91,8 @@ def _refuse_repeated_keys(node: yaml.Node | None) -> None:
 
 
 def _problem(root: yaml.Node | None, error: ErrorDetails) -> str:
-    path = [_FIELDS.get(part, part) if isinstance(part, str) else part for part in error["loc"]]
-    where = ".".join(str(part) for part in path if part != "function-after")
+    path = list(error["loc"])
+    where = ".".join(str(part) for part in path)
     return f"line {_line(root, path)}: {where or 'policy'}: {_sentence(error)}"
 
 

@@ -70,7 +70,11 @@ def evaluate(text: str, variables: Mapping[str, Any]) -> Result:
         missing = _missing_path(text, variables, str(error.args[0]))
         return Result(False, f"{missing} is missing; the gate needs {text}")
     except (ValueError, TypeError, RuntimeError, ArithmeticError, OverflowError) as error:
-        return Result(None, f"{text} could not be evaluated: {_first_line(error)}")
+        if variables.get("incumbent") is None and (asked := _of_incumbent(text)):
+            return Result(False, f"{asked} is missing: there is no incumbent; the gate needs {text}")
+        looked_at = _looked_at(text, variables)
+        because = f" ({looked_at})" if looked_at else ""
+        return Result(None, f"{text} could not be evaluated{because}: {_first_line(error)}")
     if not isinstance(value, bool):
         return Result(None, f"{text} is {value!r}, neither true nor false")
     looked_at = _looked_at(text, variables)
@@ -112,6 +116,10 @@ def _missing_path(text: str, variables: Mapping[str, Any], key: str) -> str:
             except KeyError:
                 return path
     return key
+
+
+def _of_incumbent(text: str) -> str | None:
+    return next((path for path, steps in _paths(text) if steps[0] == "incumbent" and len(steps) > 1), None)
 
 
 def _looked_at(text: str, variables: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """Judging: what each gate of a rule comes to, on given facts."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -106,7 +107,8 @@ def variables(facts: Facts) -> dict[str, Any]:
 
 def _side(model: str, evidence: Evidence) -> dict[str, Any]:
     return {
-        "metrics": dict(evidence.metrics),
+        # One that is not a number counts as missing: it compares with nothing.
+        "metrics": {name: value for name, value in evidence.metrics.items() if not math.isnan(value)},
         "params": dict(evidence.params),
         "tags": dict(evidence.tags),
         "version": {

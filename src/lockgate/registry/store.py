@@ -243,7 +243,9 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             wanted = begun.pointers if number is None else begun.pointers.with_stage(number, canonical, archive)
             changes = begun.pointers.changes_to(wanted)
             decisions = self.gate.check_direct(begun, changes)
-            moved = super().transition_model_version_stage(name, version, stage, archive_existing_versions)
+            # MLflow compares the version as it comes; psycopg 3, unlike 2, does not compare text to numbers.
+            given = version if number is None else number
+            moved = super().transition_model_version_stage(name, given, stage, archive_existing_versions)
             self._check_moved(begun, wanted)
             settle(begun, changes, decisions)
             begun.record(
@@ -313,7 +315,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         """
         if target.kind == "stage":
             wanted = begun.pointers.with_stage(version, target.name, archive_others=True)
-            super().transition_model_version_stage(begun.name, str(version), target.name, True)
+            super().transition_model_version_stage(begun.name, version, target.name, True)
         else:
             wanted = begun.pointers.with_alias(target.name, version)
             super().set_registered_model_alias(begun.name, target.name, str(version))

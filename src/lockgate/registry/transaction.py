@@ -1,5 +1,6 @@
 """The ambient transaction: whatever runs inside it, MLflow's methods included, commits together or not at all."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -13,6 +14,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from lockgate.database.engine import writing_session
 from lockgate.errors import Conflict, LockgateError, RefusedByDatabase
+
+_logger = logging.getLogger("lockgate.registry")
 
 SessionMaker = Callable[..., AbstractContextManager[Session]]
 
@@ -62,7 +65,8 @@ def transaction(engine: Engine) -> Iterator[Session]:
         except IntegrityError as error:
             raise Conflict("Somebody else changed the same thing at the same moment. Look again.") from error
         except DBAPIError as error:
-            # Never the statement or its values.
+            # To the caller never the statement or its values; to the log not its values.
+            _logger.warning("The database refused a statement: %s", error.orig.__class__, stacklevel=2)
             raise RefusedByDatabase(
                 "The database can't take one of the values: it is too long or holds characters that can't be stored."
             ) from error

@@ -99,7 +99,7 @@ class Edge:
 
     def _by_token(self, token: str, use: str) -> Principal:
         with reading_session(self._engine) as session:
-            found = people.of_token(session, token_digest(token), (use,), now(session))
+            found = people.of_token(session, token_digest(token), use, now(session))
         if found is None:
             raise Unauthenticated("The token is not valid (any more). `lockgate tokens create` makes a new one.")
         return found

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
@@ -44,14 +44,18 @@ def pages(settings: WorkerSettings, engine: Engine) -> APIRouter:
         return _templates.TemplateResponse(request, template, context, status, headers=_HEADERS)
 
     @router.get("/sign-in")
-    def sign_in_page(request: Request, token: str = "") -> Response:
-        return page(request, "sign_in.html", token=token, wrong=False)
+    def sign_in_page(request: Request, token: Annotated[str | None, Query(max_length=500)] = None) -> Response:
+        # A token in a URL ends up in logs: only one that is used up here and now may stand there.
+        return page(request, "sign_in.html", wrong=False) if token is None else enter(request, token, "sign-in")
 
     @router.post("/sign-in")
     def sign_in(request: Request, token: Annotated[str, Form(max_length=500)]) -> Response:
-        signed_in = people.sign_in(engine, token.strip())
+        return enter(request, token.strip(), "api")
+
+    def enter(request: Request, token: str, use: str) -> Response:
+        signed_in = people.sign_in(engine, token, use)
         if signed_in is None:
-            return page(request, "sign_in.html", 401, token="", wrong=True)
+            return page(request, "sign_in.html", 401, wrong=True)
         answer = RedirectResponse(f"{prefix}/", 303, _HEADERS)
         answer.set_cookie(
             SESSION_COOKIE,

@@ -224,12 +224,13 @@ def _admin(session: Session, at: datetime) -> Principal:
     return after
 
 
-def sign_in(engine: Engine, token: str) -> tuple[str, Principal] | None:
+def sign_in(engine: Engine, token: str, use: str) -> tuple[str, Principal] | None:
     """Begin a browser session for the owner of a token.
 
     Args:
         engine: The registry's database.
-        token: An API token, or a one-time sign-in token, which is used up.
+        token: The token.
+        use: `api`, or `sign-in` for one that works once and is used up by this.
 
     Returns:
         The session's token and the principal; None if the token is not valid.
@@ -237,10 +238,10 @@ def sign_in(engine: Engine, token: str) -> tuple[str, Principal] | None:
     with transaction(engine) as session:
         at = now(session)
         digest = token_digest(token)
-        principal = people.of_token(session, digest, ("api", "sign-in"), at)
+        principal = people.of_token(session, digest, use, at)
         if principal is None:
             return None
-        if people.of_token(session, digest, ("sign-in",), at) is not None:
+        if use == "sign-in":
             people.revoke_digest(session, digest, at)
         session_token = new_token()
         people.add_token(session, principal.id, token_digest(session_token), "session", at, at + SESSION_LIFETIME)

@@ -76,10 +76,11 @@ def carry_out_if_on_approval(stores: Stores, begun: Mutation, case: Case) -> Cas
 def unmet_for(begun: Mutation, case: Case) -> list[str]:
     """Return everything that keeps the caller from carrying out a case now."""
     unmet = list(case.verdict.unmet)
-    if not case.rules:
-        policy = policies.of_version(begun.session, case.request.policy_version).policy
-        if policy.protects(case.request.target):
-            unmet.append(f"No rule of the policy covers '{begun.name}' and {case.request.target}.")
+    if not case.rules and policies.current(begun.session).policy.protects(case.request.target):
+        unmet.append(
+            f"No rule covered '{begun.name}' and {case.request.target} when request {case.request.id} was opened, and "
+            "the target is protected now. Withdraw the request and open a new one."
+        )
     standing = why_not_carry_out(begun.caller.principal, case.rules, begun.name)
     return [*unmet, standing] if standing else unmet
 
