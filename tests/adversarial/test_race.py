@@ -21,17 +21,17 @@ import pytest
 from tests.house import ONE_APPROVAL, House, acting, stock_server
 
 RACERS = 8
-ROUNDS = {"postgresql": int(os.environ.get("LOCKGATE_RACE_ROUNDS", "30")), "sqlite": 5}
-#: How many rounds the stock server has to go wrong in.
+ROUNDS = {"postgresql": int(os.environ.get("LOCKGATE_RACE_ROUNDS", "12")), "sqlite": 5}
+#: How many rounds the stock server has to go wrong in. It takes one or two.
 STOCK_ROUNDS = 30
 TARGET = "stage:Production"
 
 IN_PRODUCTION = "SELECT version FROM model_versions WHERE current_stage = 'Production'"
-TENURES = f"""
+HOLDERS = f"""
     SELECT v.number FROM lockgate_holders h JOIN lockgate_versions v ON v.id = h.version_id
     WHERE h.target = '{TARGET}' AND h.until IS NULL
 """
-# Who holds the target by a promotion, and approvals of exactly the evidence that was decided on.
+# Who holds the target by a promotion, the state of its request, and who approved exactly what was decided on.
 APPROVED = f"""
     SELECT v.number, q.state, p.name
     FROM lockgate_holders h
@@ -59,11 +59,10 @@ class Entry:
     path: str
     body: dict[str, object]
     status: int = 0
-    message: str = ""
+    answer: str = ""
 
-    @property
-    def route(self) -> str:
-        return "ours" if self.path.startswith("/api/lockgate/") else "MLflow's"
+
+Race = Callable[[Sequence[Entry]], list[Entry]]
 
 
 @contextmanager
@@ -79,19 +78,19 @@ def querying(backend: str) -> Iterator[Query]:
 
 
 @contextmanager
-def racetrack(uri: str, headers: dict[str, str]) -> Iterator[Callable[[Sequence[Entry]], list[Entry]]]:
-    """Yield a function that sends all entries at once, each from a thread and a client of its own."""
+def racetrack(uri: str, token: str | None) -> Iterator[Race]:
+    """Yield a function that sends eight entries at once, each from a thread and a client of its own."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    line = threading.Barrier(RACERS, timeout=60)
+
+    def run(client: httpx.Client, entry: Entry) -> Entry:
+        line.wait()
+        answer = client.post(entry.path, json=entry.body)
+        return replace(entry, status=answer.status_code, answer=answer.text)
+
     with ExitStack() as stack:
         clients = [stack.enter_context(httpx.Client(base_url=uri, headers=headers, timeout=60)) for _ in range(RACERS)]
         threads = stack.enter_context(ThreadPoolExecutor(RACERS))
-        line = threading.Barrier(RACERS, timeout=60)
-
-        def run(client: httpx.Client, entry: Entry) -> Entry:
-            line.wait()
-            answer = client.post(entry.path, json=entry.body)
-            message = "" if answer.is_success else answer.json()["message"]
-            return replace(entry, status=answer.status_code, message=message)
-
         yield lambda entries: list(threads.map(run, clients, entries, timeout=120))
 
 
@@ -100,18 +99,14 @@ def by_mlflow(model: str, version: str, archive: bool) -> Entry:
     return Entry(version, "/api/2.0/mlflow/model-versions/transition-stage", body)
 
 
-def ask_and_approve(house: House, model: str, version: str) -> int:
-    request: int = house.ask(model, version, TARGET)["id"]
-    approved = house.call("sue", "POST", f"/requests/{request}/approve", {})
-    assert approved["state"] == "approved"
-    return request
-
-
-def line_up(house: House, model: str, versions: Sequence[str], number: int) -> list[Entry]:
-    """Get every version approved; who takes which route changes from round to round."""
+def line_up(house: House, model: str, holder: str, number: int) -> list[Entry]:
+    """Get every version but the holder approved; who takes which route changes from round to round."""
+    versions = [str(version) for version in range(1, RACERS + 2) if str(version) != holder]
     entries = []
     for place, version in enumerate(versions):
-        request = ask_and_approve(house, model, version)
+        request = house.ask(model, version, TARGET)["id"]
+        approved = house.call("sue", "POST", f"/requests/{request}/approve", {})
+        assert approved["state"] == "approved"
         if (place + number) % 2:
             entries.append(by_mlflow(model, version, archive=number % 4 < 2))
         else:
@@ -124,58 +119,65 @@ def check_losers(entries: Sequence[Entry], winner: str) -> None:
         if entry.version == winner:
             continue
         assert entry.status in (403, 409), entry
-        names_winner = f"version {winner}" in entry.message
-        says_what_to_do = any(words in entry.message for words in ("Promotion request", "Open a new request", "again"))
+        names_winner = f"version {winner}" in entry.answer
+        says_what_to_do = any(words in entry.answer for words in ("/lockgate/requests/", "Open a new request", "again"))
         assert names_winner or says_what_to_do, entry
 
 
-def check_database(query: Query, winner: str, rounds: int) -> None:
+def check_database(query: Query, winner: str, decisions: int) -> None:
     assert query(IN_PRODUCTION) == [(int(winner),)]
-    assert query(TENURES) == [(int(winner),)]
+    assert query(HOLDERS) == [(int(winner),)]
     assert query(APPROVED) == [(int(winner), "promoted", "sue")]
-    assert query(DECISIONS) == [(rounds,)]
+    assert query(DECISIONS) == [(decisions,)]
     assert query(LEFT_APPROVED) == []
 
 
-@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
-@pytest.mark.timeout(120 + 3 * max(ROUNDS.values()))
-def test_of_promotions_at_once_exactly_one_wins(kind: str, new_database: Callable[[str], str], tmp_path: Path) -> None:
-    house = House(tmp_path, new_database(kind), "--workers", "2")
+def run_rounds(house: House, model: str, race: Race, query: Query, rounds: int) -> None:
     wins: Counter[str] = Counter()
-    with closing(house), ExitStack() as stack:
-        house.open().apply_policy(ONE_APPROVAL)
+    holder = "1"
+    house.promote(model, holder, TARGET)
+    for number in range(1, rounds + 1):
+        entries = race(line_up(house, model, holder, number))
+        winners = [entry for entry in entries if entry.status == 200]
+        assert len(winners) == 1, f"round {number}: {entries}"
+        holder = winners[0].version
+        wins["promote" if "/requests/" in winners[0].path else "transition-stage"] += 1
+        check_losers(entries, holder)
+        check_database(query, holder, decisions=1 + number)
+    print(f"{rounds} rounds, won by {dict(wins)}")
+
+
+@pytest.mark.parametrize("kind", list(ROUNDS))
+@pytest.mark.timeout(120 + 4 * max(ROUNDS.values()))
+def test_of_promotions_at_once_exactly_one_wins(kind: str, new_database: Callable[[str], str], tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        house = stack.enter_context(closing(House(tmp_path, new_database(kind), "--workers", "2"))).open()
+        house.apply_policy(ONE_APPROVAL)
         model = house.new_model(versions=RACERS + 1)
-        race = stack.enter_context(racetrack(house.uri, {"Authorization": f"Bearer {house.tokens['bot']}"}))
+        race = stack.enter_context(racetrack(house.uri, house.tokens["bot"]))
         query = stack.enter_context(querying(house.backend))
-        holder = "1"
-        house.promote(model, holder, TARGET)
-        for number in range(1, ROUNDS[kind] + 1):
-            others = [version for version in map(str, range(1, RACERS + 2)) if version != holder]
-            entries = race(line_up(house, model, others, number))
-            winners = [entry for entry in entries if entry.status == 200]
-            assert len(winners) == 1, f"round {number}: {entries}"
-            holder = winners[0].version
-            wins[winners[0].route] += 1
-            check_losers(entries, holder)
-            check_database(query, holder, 1 + number)
-    print(f"{kind}: {wins.total()} rounds, won by {dict(wins)}")
+        run_rounds(house, model, race, query, ROUNDS[kind])
 
 
-def test_the_same_load_breaks_a_stock_server(new_database: Callable[[str], str], tmp_path: Path) -> None:
-    """Without the gate's lock this race is lost soon, so the test above can fail."""
-    backend = new_database("postgresql")
-    server = stock_server(tmp_path, backend.replace("postgresql:", "postgresql+psycopg:"))
-    server.start()
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+def test_the_same_load_breaks_a_stock_server(kind: str, new_database: Callable[[str], str], tmp_path: Path) -> None:
+    """Without the gate this race is lost at once, so the test above can fail."""
+    backend = new_database(kind)
+    if kind == "postgresql":
+        pytest.importorskip(
+            "psycopg2", reason="with psycopg 3 stock MLflow can't archive: it compares text with numbers"
+        )
+    server = stock_server(tmp_path, backend.replace("postgresql:", "postgresql+psycopg2:"))
     with ExitStack() as stack:
         stack.callback(server.stop)
+        server.start()
         client = stack.enter_context(acting(server.uri, None))
         client.create_registered_model("stock")
         versions = [House.new_version(client, "stock") for _ in range(RACERS)]
-        race = stack.enter_context(racetrack(server.uri, {}))
+        race = stack.enter_context(racetrack(server.uri, None))
         query = stack.enter_context(querying(backend))
-        for number in range(1, STOCK_ROUNDS + 1):
+        for _ in range(STOCK_ROUNDS):
             race([by_mlflow("stock", version, archive=True) for version in versions])
             if len(query(IN_PRODUCTION)) > 1:
-                print(f"round {number} left several versions in Production: {query(IN_PRODUCTION)}")
                 return
     pytest.fail(f"In {STOCK_ROUNDS} rounds the stock server never left several versions in Production.")

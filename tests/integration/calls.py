@@ -35,19 +35,19 @@ class Call:
         return f"{shown}  [{self.name}]" if self.name else shown
 
 
-def get(path: str, **query: Any) -> Call:
+def get(path: str, /, **query: Any) -> Call:
     return Call("GET", path, query)
 
 
-def post(path: str, **body: Any) -> Call:
+def post(path: str, /, **body: Any) -> Call:
     return Call("POST", path, body=body)
 
 
-def patch(path: str, **body: Any) -> Call:
+def patch(path: str, /, **body: Any) -> Call:
     return Call("PATCH", path, body=body)
 
 
-def delete(path: str, **body: Any) -> Call:
+def delete(path: str, /, **body: Any) -> Call:
     return Call("DELETE", path, body=body)
 
 
@@ -199,7 +199,7 @@ MISSING_AND_MISTYPED = [
             ("GET", "model-versions/get-download-uri"),
         )
         for body in ({}, {"name": "churn"}, {"name": 7}, {"name": None}, {"name": ["churn"]})
-        if (method, path, body) != ("DELETE", "registered-models/delete", {"name": "churn"})
+        if (path, body) != ("registered-models/delete", {"name": "churn"})
     ],
     model("typed", description=7),
     model("typed", tags="none"),
@@ -556,7 +556,7 @@ RENAMES = [
     model("churn", description="another one"),
     version("churn"),
     *look("churn"),
-    named("rename back", post("registered-models/rename", name="Churn", new_name="churn")),
+    named("rename back to a taken name", post("registered-models/rename", name="Churn", new_name="churn")),
     delete("registered-models/delete", name="churn"),
     post("registered-models/rename", name="Churn", new_name="churn"),
     version("churn"),
@@ -839,34 +839,41 @@ TOO_LONG = [
     get("model-versions/search"),
 ]
 
+NULS_IN_NAMES = [
+    *[
+        named(f"NUL in a name to {what}", call)
+        for what, call in (
+            ("create", model("nu\0l")),
+            ("create again", model("nu\0l")),
+            ("get", get("registered-models/get", name="nu\0l")),
+            ("update", patch("registered-models/update", name="nu\0l", description="x")),
+            ("tag", post("registered-models/set-tag", name="nu\0l", key="a", value="1")),
+            ("untag", delete("registered-models/delete-tag", name="nu\0l", key="a")),
+            ("register at", version("nu\0l")),
+            ("move", stage("nu\0l", "1", "Staging")),
+            ("alias", alias("nu\0l", "champion", "1")),
+            ("read an alias of", get("registered-models/alias", name="nu\0l", alias="champion")),
+            ("unalias", delete("registered-models/alias", name="nu\0l", alias="champion")),
+            ("get latest of", get("registered-models/get-latest-versions", name="nu\0l")),
+            ("get a version of", get("model-versions/get", name="nu\0l", version="1")),
+            ("download", get("model-versions/get-download-uri", name="nu\0l", version="1")),
+            ("describe a version of", patch("model-versions/update", name="nu\0l", version="1", description="x")),
+            ("tag a version of", post("model-versions/set-tag", name="nu\0l", version="1", key="a", value="1")),
+            ("untag a version of", delete("model-versions/delete-tag", name="nu\0l", version="1", key="a")),
+            ("delete a version of", delete("model-versions/delete", name="nu\0l", version="1")),
+            ("rename", post("registered-models/rename", name="nu\0l", new_name="nul")),
+            ("rename to", post("registered-models/rename", name="nul", new_name="nu\0l")),
+            ("delete", delete("registered-models/delete", name="nu\0l")),
+        )
+    ],
+]
+
 NULS = [
     model("churn"),
     version("churn"),
     *[
         named(f"NUL in {what}", call)
         for what, call in (
-            ("a new name", model("nu\0l")),
-            ("a new name, again", model("nu\0l")),
-            ("a name to get", get("registered-models/get", name="nu\0l")),
-            ("a name to update", patch("registered-models/update", name="nu\0l", description="x")),
-            ("a name to rename", post("registered-models/rename", name="nu\0l", new_name="nul")),
-            ("a name to rename to", post("registered-models/rename", name="churn", new_name="chu\0rn")),
-            ("a name to rename back", post("registered-models/rename", name="chu\0rn", new_name="churn")),
-            ("a name to tag", post("registered-models/set-tag", name="nu\0l", key="a", value="1")),
-            ("a name to untag", delete("registered-models/delete-tag", name="nu\0l", key="a")),
-            ("a name to register at", version("nu\0l")),
-            ("a name to move", stage("nu\0l", "1", "Staging")),
-            ("a name to alias", alias("nu\0l", "champion", "1")),
-            ("a name to read an alias of", get("registered-models/alias", name="nu\0l", alias="champion")),
-            ("a name to unalias", delete("registered-models/alias", name="nu\0l", alias="champion")),
-            ("a name to get latest of", get("registered-models/get-latest-versions", name="nu\0l")),
-            ("a name to get a version of", get("model-versions/get", name="nu\0l", version="1")),
-            ("a name to download", get("model-versions/get-download-uri", name="nu\0l", version="1")),
-            ("a name to describe a version of", patch("model-versions/update", name="nu\0l", version="1", description="x")),
-            ("a name to tag a version of", post("model-versions/set-tag", name="nu\0l", version="1", key="a", value="1")),
-            ("a name to untag a version of", delete("model-versions/delete-tag", name="nu\0l", version="1", key="a")),
-            ("a name to delete a version of", delete("model-versions/delete", name="nu\0l", version="1")),
-            ("a name to delete", delete("registered-models/delete", name="nu\0l")),
             ("a new description", model("described", description="nu\0l")),
             ("a description", patch("registered-models/update", name="churn", description="nu\0l")),
             ("a new tag", model("tagged", tags=tags(a="nu\0l"))),
@@ -968,4 +975,5 @@ SEQUENCES: dict[str, list[Call]] = {
     "NULs": NULS,
     "control characters": CONTROL_CHARACTERS,
     "artifacts": ARTIFACTS,
+    "NULs in names": NULS_IN_NAMES,
 }

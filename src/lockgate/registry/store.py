@@ -53,7 +53,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     def __init__(self, db_uri: str, gate: Gate) -> None:
         self.gate = gate
         super().__init__(db_uri)
-        self.ManagedSessionMaker = joining(self.engine, _refuse_unknown_writes)
+        self.ManagedSessionMaker = joining(self.engine, vars(self)["ManagedSessionMaker"], _refuse_unknown_writes)
 
     @classmethod
     def _get_or_create_engine(cls, db_uri: str) -> Engine:

@@ -8,11 +8,9 @@ from typing import Any
 from mlflow.entities import LoggedModel, Metric, Param, Run, RunInfo, RunTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
-from sqlalchemy import Engine
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
-from lockgate.database.engine import engine_for
 from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship
 from lockgate.registry.transaction import joining, told_by_mlflow
 
@@ -30,12 +28,7 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     def __init__(self, db_uri: str, artifact_root: str, authorship: Authorship, read_db_uri: str | None = None) -> None:
         self.authorship = authorship
         super().__init__(db_uri, artifact_root, read_db_uri=read_db_uri)
-        if read_db_uri is None:
-            self.ManagedSessionMaker = joining(self.engine, _only_contributors)
-
-    @classmethod
-    def _get_or_create_engine(cls, db_uri: str) -> Engine:
-        return engine_for(db_uri)
+        self.ManagedSessionMaker = joining(self.engine, vars(self)["ManagedSessionMaker"], _only_contributors)
 
     def _by_caller(self, kind: str, thing: str | None) -> None:
         with told_by_mlflow():

@@ -7,10 +7,9 @@ from contextvars import ContextVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ErrorCode
-from mlflow.store.db.utils import _get_managed_session_maker
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session
 
 from lockgate.database.engine import writing_session
 from lockgate.errors import Conflict, LockgateError, RefusedByDatabase
@@ -74,18 +73,14 @@ def transaction(engine: Engine) -> Iterator[Session]:
             _ambient.reset(token)
 
 
-def joining(engine: Engine, may_write_apart: Callable[[], None]) -> SessionMaker:
+def joining(engine: Engine, apart: SessionMaker, before_writing_apart: Callable[[], None]) -> SessionMaker:
     """Return a replacement for a store's `ManagedSessionMaker` that joins the ambient transaction.
 
     Args:
         engine: The store's engine.
-        may_write_apart: Called before a session that writes is opened outside the ambient transaction; raises
-            if that is not allowed.
+        apart: MLflow's own maker, for sessions outside any transaction of ours.
+        before_writing_apart: Called before such a session is opened to write; raises if that is not allowed.
     """
-    dialect = engine.dialect.name
-    writing_engine = engine.execution_options(lockgate_writes=True)
-    reads = _get_managed_session_maker(sessionmaker(bind=engine), dialect)
-    writes = _get_managed_session_maker(sessionmaker(bind=writing_engine), dialect)
 
     @contextmanager
     def make_session(read_only: bool = True) -> Iterator[Session]:
@@ -97,8 +92,8 @@ def joining(engine: Engine, may_write_apart: Callable[[], None]) -> SessionMaker
             session.flush()
             return
         if not read_only:
-            may_write_apart()
-        with (reads if read_only else writes)(read_only=read_only) as own:
+            before_writing_apart()
+        with apart(read_only=read_only) as own:
             yield own
 
     return make_session
