@@ -24,7 +24,10 @@ def rfc3339(at: datetime) -> str:
 
 Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 VersionNumber = Annotated[int, BeforeValidator(_version_number), PlainSerializer(str, return_type=str)]
-Name = Annotated[str, Field(min_length=1, max_length=256)]
+#: Of models; MLflow allows almost everything in them.
+Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]+$")]
+CheckName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 TargetText = Annotated[str, Field(min_length=1, max_length=300)]
 Text = Annotated[str, Field(max_length=10_000)]
 Url = Annotated[str, Field(max_length=2_000)]
@@ -56,7 +59,7 @@ class CheckBody(_Body):
 
     model: Name
     version: VersionNumber
-    name: Annotated[str, Field(min_length=1, max_length=100)]
+    name: CheckName
     status: str
     summary: Text | None = None
     details_url: Url | None = None

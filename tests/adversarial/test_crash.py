@@ -97,26 +97,32 @@ ONE_WITHOUT_THE_OTHER = {
 
 @dataclass
 class Journal:
-    """What the server said it has done."""
+    """What the server was asked to do, and what it said it has done."""
 
+    begun: Counter[str] = field(default_factory=Counter)
     promoted_requests: set[object] = field(default_factory=set)
     rollbacks: set[object] = field(default_factory=set)
-    #: How long the newest turn took, in seconds.
-    pace: float = 0.3
-    _grown: threading.Condition = field(default_factory=threading.Condition)
+    #: How long the newest call took, in seconds.
+    pace: float = 0.1
+    _changed: threading.Condition = field(default_factory=threading.Condition)
 
     @property
-    def size(self) -> int:
+    def acknowledged(self) -> int:
         return len(self.promoted_requests) + len(self.rollbacks)
 
-    def note(self, which: set[object], number: object) -> None:
-        with self._grown:
-            which.add(number)
-            self._grown.notify_all()
+    def begin(self, step: str) -> None:
+        with self._changed:
+            self.begun[step] += 1
+            self._changed.notify_all()
 
-    def wait_for(self, size: int) -> None:
-        with self._grown:
-            assert self._grown.wait_for(lambda: self.size >= size, timeout=60), "nothing moves any more"
+    def acknowledge(self, which: set[object], number: object) -> None:
+        with self._changed:
+            which.add(number)
+            self._changed.notify_all()
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, timeout=60), "nothing moves any more"
 
 
 class Promoter:
@@ -128,7 +134,7 @@ class Promoter:
         self._model = house.new_model(versions=len(VERSIONS))
         self._clients: dict[str, httpx.Client] = {}
         self._turns = 0
-        self._doing = ""
+        self._step = ""
 
     def run_until_gone(self) -> str:
         """Promote until the server is gone; return what was being done then."""
@@ -141,18 +147,16 @@ class Promoter:
                 for _ in range(MOST_TURNS):
                     self._take_turn()
             except httpx.TransportError:
-                return self._doing
+                return self._step
         raise AssertionError("nobody killed the server")
 
     def _take_turn(self) -> None:
-        began = time.monotonic()
         target = TARGETS[self._turns % len(TARGETS)]
         version = VERSIONS[self._turns % len(VERSIONS)]
         self._turns += 1
         self._promote(version, target)
         if self._turns % 4 == 0:
             self._roll_back(target)
-        self._journal.pace = time.monotonic() - began
 
     def _promote(self, version: str, target: str) -> None:
         body = {"model": self._model, "version": version, "target": target}
@@ -162,17 +166,19 @@ class Promoter:
         request = asked.json()["id"]
         self._post("sue", "approve", f"/requests/{request}/approve", {}, 200)
         self._post("bot", "promote", f"/requests/{request}/promote", {}, 200)
-        self._journal.note(self._journal.promoted_requests, request)
+        self._journal.acknowledge(self._journal.promoted_requests, request)
 
     def _roll_back(self, target: str) -> None:
         body = {"target": target, "reason": "it was worse"}
         decided = self._post("oz", "roll back", f"/models/{self._model}/rollback", body, 200, 409)
         if decided.status_code == 200:
-            self._journal.note(self._journal.rollbacks, decided.json()["id"])
+            self._journal.acknowledge(self._journal.rollbacks, decided.json()["id"])
 
-    def _post(self, name: str, doing: str, path: str, body: dict[str, str], *accepted: int) -> httpx.Response:
-        self._doing = doing
+    def _post(self, name: str, step: str, path: str, body: dict[str, str], *accepted: int) -> httpx.Response:
+        self._step = step
+        self._journal.begin(step)
         answer = self._clients[name].post(f"/api/lockgate/v1{path}", json=body)
+        self._journal.pace = answer.elapsed.total_seconds()
         assert answer.status_code in accepted, f"{name} {path}: {answer.status_code} {answer.text}"
         return answer
 
@@ -190,21 +196,31 @@ def check_agreement(query: Query) -> None:
     )
 
 
-def check_nothing_lost(query: Query, journal: Journal) -> None:
+def check_nothing_lost(query: Query, journal: Journal) -> int:
+    """Return how many moves were made whose answer the crash kept from us."""
     promotions = {request for (request,) in query("SELECT request_id FROM lockgate_decisions WHERE kind = 'promotion'")}
     assert journal.promoted_requests <= promotions
     rollbacks = {decision for (decision,) in query("SELECT id FROM lockgate_decisions WHERE kind = 'rollback'")}
     assert journal.rollbacks <= rollbacks
+    return len(promotions) + len(rollbacks) - journal.acknowledged
+
+
+def await_moment(journal: Journal, chance: random.Random) -> None:
+    """Let some promotions happen, then return somewhere in the midst of a step, mostly that of promoting."""
+    enough = journal.acknowledged + chance.randint(1, 3)
+    journal.wait_until(lambda: journal.acknowledged >= enough)
+    step = chance.choice(("ask", "approve", "promote", "promote", "promote"))
+    before = journal.begun[step]
+    journal.wait_until(lambda: journal.begun[step] > before)
+    time.sleep(chance.uniform(0, journal.pace))  # There is nothing to wait for: the moment shall be any.
 
 
 def crash(house: House, promoters: list[Promoter], journal: Journal, chance: random.Random) -> list[str]:
-    """Kill the server at some moment of some turn; return what was being done then."""
+    """Kill the server at some moment of some step; return what was being done then."""
     with ThreadPoolExecutor(len(promoters)) as threads:
         running = [threads.submit(promoter.run_until_gone) for promoter in promoters]
         try:
-            journal.wait_for(journal.size + chance.randint(1, 4))
-            # Not to wait for anything: the moment shall be any.
-            time.sleep(chance.uniform(0, journal.pace))
+            await_moment(journal, chance)
             gone_before = [one.result() for one in running if one.done()]
         finally:
             house.server.kill()
@@ -221,6 +237,7 @@ def test_no_crash_leaves_one_record_without_the_others(
     chance = random.Random(f"{SEED} {kind}")
     journal = Journal()
     interrupted: Counter[str] = Counter()
+    unanswered = 0
     with closing(House(tmp_path, new_database(kind))) as house:
         house.open().apply_policy(ONE_APPROVAL)
         promoters = [Promoter(house, journal) for _ in range(MODELS)]
@@ -229,5 +246,6 @@ def test_no_crash_leaves_one_record_without_the_others(
             house.server.start()
             with querying(house.backend) as query:
                 check_agreement(query)
-                check_nothing_lost(query, journal)
-    print(f"{CRASHES} crashes, {journal.size} moves acknowledged, interrupted: {dict(interrupted)}")
+                unanswered = check_nothing_lost(query, journal)
+    print(f"{CRASHES} crashes interrupted {dict(interrupted)}")
+    print(f"{journal.acknowledged} moves were acknowledged, {unanswered} made without an answer")

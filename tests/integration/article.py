@@ -20,13 +20,15 @@ def train_and_register(X_train, y_train, X_val, y_val, config: dict):
         mlflow.log_params(config)
 
         # Log environment info
-        mlflow.set_tags({
-            "team": "fraud-detection",
-            "use_case": "transaction-fraud",
-            "data_version": "v2024-01-15",
-            "feature_pipeline": "fp-v3.2.1",
-            "git_commit": os.environ.get("GIT_COMMIT_SHA", "unknown"),
-        })
+        mlflow.set_tags(
+            {
+                "team": "fraud-detection",
+                "use_case": "transaction-fraud",
+                "data_version": "v2024-01-15",
+                "feature_pipeline": "fp-v3.2.1",
+                "git_commit": os.environ.get("GIT_COMMIT_SHA", "unknown"),
+            }
+        )
 
         # Train
         model = RandomForestClassifier(**config, random_state=42)
@@ -72,8 +74,7 @@ def register_if_good(run_id: str, model_name: str, min_auc: float = 0.80) -> str
     client.update_model_version(
         name=model_name,
         version=mv.version,
-        description=f"Trained on data v2024-01-15. Val AUC: {auc:.4f}. "
-        f"Run: {run_id}. Approved for staging review.",
+        description=f"Trained on data v2024-01-15. Val AUC: {auc:.4f}. Run: {run_id}. Approved for staging review.",
     )
 
     print(f"Registered: {model_name} version {mv.version}")
@@ -192,11 +193,13 @@ def find_models_by_data_version(data_version: str) -> list:
         for v in versions:
             run = client.get_run(v.run_id)
             if run.data.tags.get("data_version") == data_version:
-                affected.append({
-                    "model": model.name,
-                    "version": v.version,
-                    "stage": v.current_stage,
-                })
+                affected.append(
+                    {
+                        "model": model.name,
+                        "version": v.version,
+                        "stage": v.current_stage,
+                    }
+                )
 
     return affected
 

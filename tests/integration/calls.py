@@ -135,7 +135,7 @@ MODELS = [
     model("Ünïcödé 模型", description="Größe\n\ttabs, „quotes“ and ✓", tags=tags(größe="✓ 模型")),
     model("Caf\u00e9", description="composed"),
     model("Cafe\u0301", description="decomposed"),
-    model("it's \"quoted\" `and` back\\slashed; -- %s %(name)s {name}"),
+    model('it\'s "quoted" `and` back\\slashed; -- %s %(name)s {name}'),
     model("tagged", tags=[{"key": "a", "value": "1"}, {"key": "a", "value": "2"}, {"key": "b", "value": ""}]),
     model("half a tag", tags=[{"key": "no value"}]),
     model("no key", tags=[{"value": "no key"}]),
@@ -198,9 +198,11 @@ MISSING_AND_MISTYPED = [
             ("DELETE", "model-versions/delete-tag"),
             ("GET", "model-versions/get-download-uri"),
         )
-        for body in ({}, {"name": "churn"}, {"name": 7}, {"name": None}, {"name": ["churn"]})
+        for body in ({}, {"name": "churn"}, {"name": 7})
         if (path, body) != ("registered-models/delete", {"name": "churn"})
     ],
+    model(None),
+    model(["typed"]),
     model("typed", description=7),
     model("typed", tags="none"),
     model("typed", tags={"key": "a"}),
@@ -266,7 +268,8 @@ BODIES = [
     version("encoded twice", "runs:/<run>/model", runId="<run>", runLink="http://elsewhere"),
     version("encoded twice", "runs:/<run>/model", runId="<run>", run_id="<run>"),
     post("registered-models/rename", name="encoded twice", newName="camel"),
-    post("registered-models/rename", name="camel", newName="camel 2", new_name="camel 3"),
+    post("registered-models/rename", name="encoded twice", newName="camel 2", new_name="camel 3"),
+    post("registered-models/rename", name="encoded twice", new_name="camel"),
     stage("camel", "1", "Staging", archiveExistingVersions=True),
     stage("camel", "1", "Production", archiveExistingVersions=True, archive_existing_versions=False),
     raw(
@@ -316,7 +319,10 @@ VERSIONS = [
     get("model-versions/get", name="a/b", version="1"),
     get("model-versions/get", name="a/b", version="one"),
     get("model-versions/get", name="nobody", version="one"),
-    *[patch("model-versions/update", name="churn", version="2", description=text) for text in ("2nd", "", "Größe", None)],
+    *[
+        patch("model-versions/update", name="churn", version="2", description=text)
+        for text in ("2nd", "", "Größe", None)
+    ],
     patch("model-versions/update", name="churn", version="2", description="again"),
     patch("model-versions/update", name="churn", version="2"),
     patch("model-versions/update", name="churn", version="9", description="x"),
@@ -333,35 +339,57 @@ VERSIONS = [
     *look("churn"),
 ]
 
-SPELLINGS = ["01", " 1", "1 ", "+1", "1_0", "１", "١", "1\n", "\t1", "-1", "0", "-0", "1.0", "1e0", "0x1", "one", "", " "]
-BIG_NUMBERS = ["2147483647", "2147483648", "9223372036854775807", "9223372036854775808", "9" * 30, "9" * 5000]
+SPELLINGS = ["01", " 1", "1\n", "+1", "1_0", "-1", "0", "-0"]
+OTHER_DIGITS = ["１", "١"]
+NO_NUMBERS = ["1.0", "1e0", "one", " "]
 
 VERSION_SPELLINGS = [
     model("churn"),
     *[version("churn", f"s3://models/{number}") for number in range(1, 11)],
     alias("churn", "champion", "1"),
     stage("churn", "1", "Production"),
-    *[get("model-versions/get", name="churn", version=spelling) for spelling in SPELLINGS],
-    *[get("model-versions/get-download-uri", name="churn", version=spelling) for spelling in SPELLINGS],
-    *[patch("model-versions/update", name="churn", version=text, description=text) for text in SPELLINGS],
-    *[post("model-versions/set-tag", name="churn", version=text, key="as", value=text) for text in SPELLINGS],
-    *[delete("model-versions/delete-tag", name="churn", version=text, key="as") for text in SPELLINGS],
-    *[alias("churn", "challenger", spelling) for spelling in SPELLINGS],
-    *[stage("churn", spelling, "Staging") for spelling in SPELLINGS],
     *[
-        named(f"archive others, as {text!r}", stage("churn", text, "Staging", archive_existing_versions=True))
-        for text in SPELLINGS
+        call
+        for spelling in (*SPELLINGS, *OTHER_DIGITS, *NO_NUMBERS, "0x1", "")
+        for call in (
+            get("model-versions/get", name="churn", version=spelling),
+            get("model-versions/get-download-uri", name="churn", version=spelling),
+            patch("model-versions/update", name="churn", version=spelling, description=spelling),
+            post("model-versions/set-tag", name="churn", version=spelling, key="as", value=spelling),
+            delete("model-versions/delete-tag", name="churn", version=spelling, key="as"),
+            alias("churn", "challenger", spelling),
+            stage("churn", spelling, "Staging"),
+        )
     ],
+    *look("churn"),
+    *[stage("churn", text, "Production", archive_existing_versions=True) for text in (*SPELLINGS, "0x1", "")],
+    *look("churn"),
     *[delete("model-versions/delete", name="churn", version=text) for text in ("one", "", "0", "-1", "1.0", "０１")],
     *look("churn"),
+]
+
+# Stock on PostgreSQL has the database compare the spelling with numbers, and it reads fewer spellings than Python.
+ARCHIVING_SPELLINGS = [
+    model("churn"),
+    version("churn"),
+    *[
+        named(f"archive others, {what}: {text!r}", stage("churn", text, "Staging", archive_existing_versions=True))
+        for what, texts in (("not a number", NO_NUMBERS), ("other digits", OTHER_DIGITS))
+        for text in texts
+    ],
 ]
 
 BIG_VERSIONS = [
     model("churn"),
     version("churn"),
     *[
-        named(f"{what} of version {number[:30]}", call)
-        for number in BIG_NUMBERS
+        named(f"{what} of a version {size}", call)
+        for size, number in (
+            ("of 31 bits", "2147483647"),
+            ("beyond 31 bits", "2147483648"),
+            ("beyond 63 bits", "9223372036854775808"),
+            ("of 5000 digits", "9" * 5000),
+        )
         for what, call in (
             ("get", get("model-versions/get", name="churn", version=number)),
             ("download-uri", get("model-versions/get-download-uri", name="churn", version=number)),
@@ -369,7 +397,7 @@ BIG_VERSIONS = [
             ("set-tag", post("model-versions/set-tag", name="churn", version=number, key="a", value="1")),
             ("delete-tag", delete("model-versions/delete-tag", name="churn", version=number, key="a")),
             ("stage", stage("churn", number, "Staging")),
-            ("stage and archive", stage("churn", number, "Staging", archive_existing_versions=True)),
+            ("archiving", stage("churn", number, "Staging", archive_existing_versions=True)),
             ("alias", alias("churn", "champion", number)),
             ("delete", delete("model-versions/delete", name="churn", version=number)),
         )
@@ -402,17 +430,7 @@ STAGES = [
     *[
         Call(method, "registered-models/get-latest-versions", **{where: {"name": "churn", "stages": stages}})
         for method, where in (("GET", "query"), ("POST", "body"))
-        for stages in (
-            [],
-            ["Production"],
-            ["production", "STAGING"],
-            ["None", "Archived"],
-            ["None", "None"],
-            ["Canary"],
-            ["Production", "Canary"],
-            [""],
-            ["latest"],
-        )
+        for stages in ([], ["production", "STAGING"], ["None", "Archived", "None"], ["Production", "Canary"], [""])
     ],
     get("registered-models/get-latest-versions", name="nobody"),
     get("registered-models/get-latest-versions", name="nobody", stages=["Canary"]),
@@ -439,8 +457,8 @@ ALIASES = [
     *[alias("churn", called, "3") for called in ("x" * 255, "x" * 256, "champion\t", "champion\u200b", "v１")],
     *[
         alias(name, called, number)
-        for name in ("churn", "other", "nobody", "a/b")
-        for called in ("champion", "latest", "a b")
+        for name in ("churn", "nobody", "a/b")
+        for called in ("champion", "latest")
         for number in ("9", "one")
     ],
     *[
@@ -452,14 +470,16 @@ ALIASES = [
     ],
     *[
         get("registered-models/alias", name=name, alias=called)
-        for name in ("other", "nobody", "a/b", "")
+        for name in ("other", "nobody", "a/b")
         for called in ("champion", "latest", "a b")
     ],
     *look("churn"),
     *[
         delete("registered-models/alias", name=name, alias=called)
-        for name in ("churn", "other", "nobody", "a/b")
-        for called in ("champion", "champion", "nothing", "latest", "v1", "a b", "", "champion\n")
+        for name, called in (
+            *(("churn", called) for called in ("champion", "champion", "nothing", "latest", "v1", "a b", "", "champion\n")),
+            *((name, called) for name in ("other", "nobody", "a/b") for called in ("champion", "a b")),
+        )
     ],
     *look("churn"),
     Call("DELETE", "registered-models/alias", query={"name": "churn", "alias": "Champion"}),
@@ -496,13 +516,13 @@ TAGS = [
             (" ", "1"),
             ("k" * 250, "v"),
             ("k" * 251, "v"),
-            ("long", "v" * 5001),
+            ("long", "v" * 5000),
             ("too long", "v" * 100_001),
             ("lines", "one\ntwo\r\n\tthree"),
             ("mlflow.prompt.text", "v" * 100_001),
         )
         for call in (
-            named(f"tag a model with {key[:20]!r}", post("registered-models/set-tag", name="churn", key=key, value=value)),
+            post("registered-models/set-tag", name="churn", key=key, value=value),
             post("model-versions/set-tag", name="churn", version="1", key=key, value=value),
         )
     ],
@@ -510,7 +530,7 @@ TAGS = [
     get("model-versions/get", name="churn", version="1"),
     *[
         call
-        for key in ("team", "team", "nothing", "größe", "a*b", "", "../up", "k" * 251)
+        for key in ("team", "team", "größe", "a*b", "")
         for call in (
             delete("registered-models/delete-tag", name="churn", key=key),
             delete("model-versions/delete-tag", name="churn", version="1", key=key),
@@ -518,7 +538,7 @@ TAGS = [
     ],
     *[
         call
-        for name, number in (("nobody", "1"), ("a/b", "1"), ("", "1"), ("churn", "9"), ("churn", "one"), ("nobody", "one"))
+        for name, number in (("nobody", "1"), ("a/b", "one"), ("churn", "9"), ("churn", "one"))
         for key in ("team", "a*b")
         for call in (
             post("registered-models/set-tag", name=name, key=key, value="1"),
@@ -724,62 +744,51 @@ SEARCH_STAGE = [
 ]
 
 FILTERS = [
-    "name = 'churn'", "name='churn'", "name = \"churn\"", "`name` = 'churn'", "name = churn", "name = 'nobody'",
-    "NAME = 'churn'", "name == 'churn'", "'churn' = name", "name != 'churn'", "name <> 'churn'", "name > 'a'",
-    "name LIKE 'churn%'", "name LIKE 'CHURN%'", "name ILIKE 'CHURN%'", "name ILIKE '%GRÖ%'", "name LIKE 'churn_2'",
-    "name LIKE '100%'", "name LIKE '100\\%'", "name like 'churn'", "name NOT LIKE 'churn%'", "name LIKE '%'",
-    "name LIKE ''", "name = ''", "name IN ('churn', 'Churn')", "name IN ('churn')", "name IN ()", "name IN 'churn'",
-    "name NOT IN ('churn')", "name in ('churn')", "name IN (churn)", "name IN ('it''s')", "name = 'it''s'",
-    "name = \"it's\"", "name = 'it\\'s'", "name = 'größe'", "name = 'churn' AND name != 'x'", "name = 'churn' and name LIKE 'c%'",
-    "name = 'churn' OR name = 'Churn'", "(name = 'churn')", "NOT name = 'churn'", "name", "=", "'", "name =", "name = 'churn", "AND",
-    "name = 'churn' AND", "name = 'churn';", "name = 'churn'; DROP TABLE registered_models", "name = 'a' -- b",
-    "name = 'x' UNION SELECT 1", "name = 1", "name = NULL", "name IS NULL", "1 = 1", "  ", "\n", "name\n=\n'churn'",
-    "tags.team = 'growth'", "tag.team = 'growth'", "tags.`team` = 'growth'", "tags.'team' = 'growth'", "tags.\"team\" = 'growth'",
-    "tags.team != 'growth'", "tags.team LIKE 'gro%'", "tags.team ILIKE 'GRO%'", "tags.team = growth", "tags.team > 'a'",
-    "tags.team IN ('growth')", "tags.team = 'growth' AND tags.tier = '1'", "tags.team = 'growth' AND tags.team LIKE 'g%'",
-    "tags.team = 'growth' AND tags.team = 'risk'", "tags.nothing = '1'", "tags.größe = '1'", "tags.`größe` = '1'",
-    "tags.share LIKE '100%'", "tags.auc = '0.9'", "tags.auc = 0.9", "tags. = '1'", "tags = '1'", "tags.a.b = '1'",
-    "name = 'churn' AND tags.team = 'growth'", "attributes.name = 'churn'", "attribute.name = 'churn'", "params.a = '1'", "metrics.a = 1",
-    "model.name = 'churn'", "description = 'x'", "current_stage = 'Production'", "aliases = 'champion'", "version = '1'", "creation_timestamp > 0",
-    "version_number = 1", "version_number = '1'", "version_number > 1", "version_number >= 1 AND version_number != 3", "version_number = 1.5",
-    "version_number = one", "version_number LIKE '1'", "version_number IN (1, 2)", "version_number = -1", "version_number <= 01",
-    "run_id = '<run>'", "run_id IN ('<run>', 'x')", "run_id NOT IN ('<run>')", "run_id IN ()", "run_id LIKE '%'", "run_id = ''",
-    "source_path = 's3://models/1'", "source_path LIKE 's3://m%'", "source_path ILIKE 'S3://M%'", "source_path IN ('a')",
-    "last_updated_timestamp > 0", "source = 's3://models/1'", "status = 'READY'", "name = '" + "x" * 3000 + "'",
+    "name = 'churn'", "name = \"churn\"", "`name` = 'churn'", "name = churn", "name = 'nobody'", "NAME = 'churn'",
+    "name == 'churn'", "'churn' = name", "name != 'churn'", "name > 'a'", "name LIKE 'churn%'", "name LIKE 'CHURN%'",
+    "name ILIKE 'CHURN%'", "name ILIKE '%GRÖ%'", "name LIKE 'churn_2'", "name LIKE '100\\%'", "name NOT LIKE 'churn%'",
+    "name LIKE ''", "name IN ('churn', 'Churn')", "name IN ()", "name IN 'churn'", "name NOT IN ('churn')",
+    "name IN ('it''s')", "name = 'it''s'", "name = \"it's\"", "name = 'it\\'s'", "name = 'größe'",
+    "name = 'churn' AND name != 'x'", "name = 'churn' OR name = 'Churn'", "(name = 'churn')", "NOT name = 'churn'", "name",
+    "=", "'", "name = 'churn", "name = 'churn' AND", "name = 'churn'; DROP TABLE x", "name = 'a' -- b",
+    "name = 'x' UNION SELECT 1", "name = 1", "name IS NULL", "1 = 1", "  ", "name\n=\n'churn'", "name = '" + "x" * 3000 + "'",
+    "tags.team = 'growth'", "tag.`team` = 'growth'", "tags.\"team\" = 'growth'", "tags.team != 'growth'",
+    "tags.team LIKE 'gro%'", "tags.team ILIKE 'GRO%'", "tags.team IN ('growth')", "tags.team = 'growth' AND tags.tier = '1'",
+    "tags.team = 'growth' AND tags.team LIKE 'g%'", "tags.nothing = '1'", "tags.`größe` = '1'", "tags.auc = 0.9", "tags = '1'",
+    "name = 'churn' AND tags.team = 'growth'", "attributes.name = 'churn'", "params.a = '1'", "metrics.a = 1",
+    "description = 'x'", "current_stage = 'Production'", "aliases = 'champion'", "creation_timestamp > 0",
+    "version_number = 1", "version_number = '1'", "version_number >= 1 AND version_number != 3", "version_number = 1.5",
+    "version_number = one", "version_number LIKE '1'", "version_number IN (1, 2)", "version_number = -1",
+    "run_id = '<run>'", "run_id IN ('<run>', 'x')", "run_id NOT IN ('<run>')", "run_id IN ()", "run_id LIKE '%'",
+    "source_path = 's3://models/1'", "source_path ILIKE 'S3://M%'", "source_path IN ('a')", "status = 'READY'",
 ]  # fmt: skip
-
-BIG_FILTERS = ["2147483648", "9223372036854775808", "9" * 30]
 
 ORDERS: list[Any] = [
-    ["name"], ["name ASC"], ["name DESC"], ["name asc"], ["NAME desc"], ["name DESC", "name ASC"], ["name", "name"], ["name down"],
-    ["last_updated_timestamp"], ["last_updated_timestamp DESC"], ["timestamp"], ["timestamp DESC", "name"], ["creation_timestamp"],
-    ["creation_timestamp DESC"], ["timestamp", "last_updated_timestamp"], ["version_number"], ["version_number DESC"],
-    ["name DESC", "version_number ASC"], ["name", "last_updated_timestamp DESC"], ["last_updated_timestamp", "version_number"],
-    ["run_id"], ["tags.team"], ["description"], ["`name`"], ["`name` DESC"], ["'name'"], [""], [" "], ["name,"], ["name DESC, version_number"],
-    ["name; DROP TABLE x"], ["attribute.name"], ["1"], ["name ASC DESC"], ["random()"], ["current_stage"],
+    ["name"], ["name DESC"], ["name asc"], ["NAME desc"], ["name DESC", "name ASC"], ["name down"], ["timestamp DESC", "name"],
+    ["last_updated_timestamp DESC"], ["creation_timestamp"], ["timestamp", "last_updated_timestamp"], ["version_number"],
+    ["name DESC", "version_number ASC"], ["last_updated_timestamp", "version_number"], ["run_id"], ["tags.team"], ["`name` DESC"],
+    ["'name'"], [""], ["name,"], ["name DESC, version_number"], ["name; DROP TABLE x"], ["name ASC DESC"], ["random()"],
 ]  # fmt: skip
 
-PAGES: list[dict[str, Any]] = [
-    *({"max_results": size} for size in (1, 2, 3, 7, 1000, 1001, 200_000, 200_001, 0, -1, "5", "two", "", "2.5", "1e3")),
-    {"max_results": "９"},
-    {"max_results": "true"},
-    {"max_results": "9223372036854775807"},
-    {"max_results": "9223372036854775808"},
-    {"max_results": 2, "page_token": "eyJvZmZzZXQiOiAyfQ=="},  # {"offset": 2}
-    {"max_results": 2, "page_token": "eyJvZmZzZXQiOiAxMDB9"},  # {"offset": 100}
-    {"max_results": 2, "page_token": "eyJvZmZzZXQiOiAiMiJ9"},  # {"offset": "2"}
-    {"max_results": 2, "page_token": "eyJvZmZzZXQiOiAyLjV9"},  # {"offset": 2.5}
-    {"max_results": 2, "page_token": "eyJvZmZzZXQiOiBudWxsfQ=="},  # {"offset": null}
-    {"max_results": 2, "page_token": "e30="},  # {}
-    {"max_results": 2, "page_token": "W10="},  # []
-    {"max_results": 2, "page_token": "not base64"},
-    {"max_results": 2, "page_token": "bm90IGpzb24="},
-    {"max_results": 2, "page_token": "ü"},
-    {"max_results": 2, "page_token": ""},
+MAX_RESULTS: list[Any] = [
+    1, 3, 1000, 1001, 200_000, 200_001, 0, -1, "5", "two", "", "2.5", "９", "true", "9223372036854775808",
+]  # fmt: skip
+PAGE_TOKENS = [
+    "eyJvZmZzZXQiOiAyfQ==",  # {"offset": 2}
+    "eyJvZmZzZXQiOiAxMDB9",  # {"offset": 100}
+    "eyJvZmZzZXQiOiAiMiJ9",  # {"offset": "2"}
+    "eyJvZmZzZXQiOiAyLjV9",  # {"offset": 2.5}
+    "eyJvZmZzZXQiOiBudWxsfQ==",  # {"offset": null}
+    "e30=",  # {}
+    "W10=",  # []
+    "not base64",
+    "bm90IGpzb24=",
+    "ü",
+    "",
 ]
 BAD_OFFSETS = {
-    "-1": "eyJvZmZzZXQiOiAtMX0=",
-    "10^30": "eyJvZmZzZXQiOiAxMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwfQ==",
+    "below 0": "eyJvZmZzZXQiOiAtMX0=",
+    "beyond 63 bits": "eyJvZmZzZXQiOiAxMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwfQ==",
 }
 
 
@@ -790,12 +799,13 @@ def searches(path: str) -> list[Call]:
         get(path),
         *[get(path, filter=text) for text in FILTERS],
         *[
-            named(f"{path} by version_number = {number}", get(path, filter=f"version_number = {number}"))
-            for number in BIG_FILTERS
+            named(f"{path} by a version {size}", get(path, filter=f"version_number = {number}"))
+            for size, number in (("beyond 31 bits", 2**31), ("beyond 63 bits", 2**63))
         ],
         *[get(path, order_by=order) for order in ORDERS],
-        *[named(f"{path} with max_results {page['max_results']}", get(path, **page)) for page in PAGES],
-        *[named(f"{path} from {at}", get(path, max_results=2, page_token=token)) for at, token in BAD_OFFSETS.items()],
+        *[get(path, max_results=size) for size in MAX_RESULTS],
+        *[get(path, max_results=2, page_token=token) for token in PAGE_TOKENS],
+        *[named(f"an offset {at}", get(path, max_results=2, page_token=token)) for at, token in BAD_OFFSETS.items()],
         *[Call("GET", path, body={"max_results": size}) for size in (2, "2", 2.0, 2.5, True, None, [2])],
         Call("GET", path, body={"filter": 7}),
         Call("GET", path, body={"order_by": "name"}),
@@ -807,41 +817,44 @@ def searches(path: str) -> list[Call]:
     ]
 
 
-# What SQLite takes and PostgreSQL doesn't.
-TOO_LONG = [
+# SQLite keeps texts of any length; MLflow's tables on PostgreSQL don't.
+LONG = [
     model("churn"),
     version("churn"),
-    named("a name of 256 characters", model("n" * 256)),
-    named("a name of 257 characters", model("n" * 257)),
-    named("rename to 257 characters", post("registered-models/rename", name="churn", new_name="m" * 257)),
-    named("a description of 5000 characters", model("described", description="d" * 5000)),
-    named("a description of 5001 characters", model("long", description="d" * 5001)),
-    named("update to 5001 characters", patch("registered-models/update", name="churn", description="d" * 5001)),
-    named("a model's tag of 5000 characters", post("registered-models/set-tag", name="churn", key="a", value="v" * 5000)),
-    named("a model's tag of 5001 characters", post("registered-models/set-tag", name="churn", key="b", value="v" * 5001)),
-    named("a new model's tag of 5001 characters", model("long tag", tags=tags(a="v" * 5001))),
-    named("a source of 500 characters", version("churn", "s3://" + "s" * 495)),
-    named("a source of 501 characters", version("churn", "s3://" + "s" * 496)),
-    named("a link of 501 characters", version("churn", run_link="l" * 501)),
-    named("a run id of 33 characters", version("churn", run_id="r" * 33)),
-    named("a version's description of 5001 characters", version("churn", description="d" * 5001)),
-    named(
-        "update a version to 5001 characters",
-        patch("model-versions/update", name="churn", version="1", description="d" * 5001),
-    ),
-    named(
-        "a version's tag of 100000 characters",
-        post("model-versions/set-tag", name="churn", version="1", key="a", value="v" * 100_000),
-    ),
-    alias("churn", "a" * 255, "1"),
+    *[
+        named(f"too long for a column: {what}", call)
+        for what, call in (
+            ("a name", model("n" * 257)),
+            ("a name to rename to", post("registered-models/rename", name="churn", new_name="m" * 257)),
+            ("a name to rename back", post("registered-models/rename", name="m" * 257, new_name="churn")),
+            ("a new description", model("long", description="d" * 5001)),
+            ("a description", patch("registered-models/update", name="churn", description="d" * 5001)),
+            ("a tag", post("registered-models/set-tag", name="churn", key="b", value="v" * 5001)),
+            ("a new tag", model("long tag", tags=tags(a="v" * 5001))),
+            ("a link", version("churn", run_link="l" * 501)),
+            ("a run id", version("churn", run_id="r" * 33)),
+            ("a version's new description", version("churn", description="d" * 5001)),
+            (
+                "a version's description",
+                patch("model-versions/update", name="churn", version="1", description="d" * 5001),
+            ),
+        )
+        if what != "a name to rename back"
+    ],
+    model("n" * 256),
+    model("described", description="d" * 5000),
+    post("registered-models/set-tag", name="n" * 256, key="a", value="v" * 5000),
+    version("n" * 256, "s3://" + "s" * 495, run_link="l" * 500, description="d" * 5000),
+    version("n" * 256, "s3://" + "s" * 496),
+    post("model-versions/set-tag", name="n" * 256, version="1", key="k" * 250, value="v" * 100_000),
+    alias("n" * 256, "a" * 255, "1"),
+    *look("n" * 256),
     get("registered-models/get", name="n" * 257),
-    get("registered-models/search"),
-    get("model-versions/search"),
 ]
 
 NULS_IN_NAMES = [
     *[
-        named(f"NUL in a name to {what}", call)
+        named(f"NUL in a name: {what}", call)
         for what, call in (
             ("create", model("nu\0l")),
             ("create again", model("nu\0l")),
@@ -872,59 +885,51 @@ NULS = [
     model("churn"),
     version("churn"),
     *[
-        named(f"NUL in {what}", call)
+        named(f"NUL in a value: {what}", call)
         for what, call in (
             ("a new description", model("described", description="nu\0l")),
             ("a description", patch("registered-models/update", name="churn", description="nu\0l")),
             ("a new tag", model("tagged", tags=tags(a="nu\0l"))),
             ("a tag", post("registered-models/set-tag", name="churn", key="a", value="nu\0l")),
-            ("a tag's key", post("registered-models/set-tag", name="churn", key="nu\0l", value="1")),
-            ("a tag's key to delete", delete("registered-models/delete-tag", name="churn", key="nu\0l")),
-            ("a source", version("churn", "s3://models/nu\0l")),
             ("a link", version("churn", run_link="nu\0l")),
             ("a run id", version("churn", run_id="nu\0l")),
             ("a version's new description", version("churn", description="nu\0l")),
             ("a version's description", patch("model-versions/update", name="churn", version="1", description="nu\0l")),
             ("a version's tag", post("model-versions/set-tag", name="churn", version="1", key="a", value="nu\0l")),
-            ("a version", get("model-versions/get", name="churn", version="1\0")),
-            ("a version to move", stage("churn", "1\0", "Staging")),
-            ("a stage", stage("churn", "1", "Staging\0")),
-            ("an alias", alias("churn", "nu\0l", "1")),
-            ("an alias to read", get("registered-models/alias", name="churn", alias="nu\0l")),
             ("a filter of models", get("registered-models/search", filter="name = 'nu\0l'")),
             ("a filter of versions", get("model-versions/search", filter="name = 'nu\0l'")),
             ("a filter by tag", get("registered-models/search", filter="tags.a = 'nu\0l'")),
         )
     ],
+    post("registered-models/set-tag", name="churn", key="nu\0l", value="1"),
+    delete("registered-models/delete-tag", name="churn", key="nu\0l"),
+    version("churn", "s3://models/nu\0l"),
+    get("model-versions/get", name="churn", version="1\0"),
+    stage("churn", "1\0", "Staging"),
+    stage("churn", "1", "Staging\0"),
+    alias("churn", "nu\0l", "1"),
+    get("registered-models/alias", name="churn", alias="nu\0l"),
     *look("churn"),
 ]
 
 CONTROL_CHARACTERS = [
-    *[
-        call
-        for text in ("tab\there", "line\nbreak", "line\r\nbreak", "bell\a", "escape\x1b[31m", "del\x7f", "c1\x85", "bom\ufeff",
-                     "rtl\u202e", "zero\u200bwidth", "\u2028", "noncharacter\uffff", "emoji 🧪", "<b>html</b>")
-        for call in (
-            model(text, description=text, tags=tags(a=text)),
-            model(text),
-            version(text, f"s3://models/{text}", description=text, run_link=text, tags=tags(a=text)),
-            post("registered-models/set-tag", name=text, key=f"k{text}", value=text),
-            post("model-versions/set-tag", name=text, version="1", key="b", value=text),
-            alias(text, "champion", "1"),
-            alias(text, text, "1"),
-            stage(text, "1", "Production"),
-            stage(text, "1", text),
-            get("registered-models/get", name=text),
-            get("model-versions/get", name=text, version="1"),
-            get("model-versions/get", name=text, version=text),
-            get("registered-models/search", filter=f"name = '{text}'"),
-            post("registered-models/rename", name=text, new_name=f"{text} 2"),
-            delete("registered-models/alias", name=f"{text} 2", alias="champion"),
-            delete("model-versions/delete", name=f"{text} 2", version="1"),
-            delete("registered-models/delete", name=f"{text} 2"),
-        )
-    ],
-]  # fmt: skip
+    call
+    for text in ("tab\there", "line\r\nbreak", "escape\x1b[31m", "rtl\u202e zero\u200b", "\uffff 🧪 <b>")
+    for call in (
+        model(text, description=text, tags=tags(a=text)),
+        model(text),
+        version(text, f"s3://models/{text}", description=text, run_link=text, tags=tags(a=text)),
+        post("registered-models/set-tag", name=text, key=f"k{text}", value=text),
+        post("model-versions/set-tag", name=text, version="1", key="b", value=text),
+        alias(text, text, "1"),
+        stage(text, "1", text),
+        stage(text, "1", "Production"),
+        get("model-versions/get", name=text, version="1"),
+        get("registered-models/search", filter=f"name = '{text}'"),
+        post("registered-models/rename", name=text, new_name=f"{text} 2"),
+        delete("registered-models/delete", name=f"{text} 2"),
+    )
+]
 
 ARTIFACTS = [
     model("churn"),
@@ -940,7 +945,17 @@ ARTIFACTS = [
     ],
     *[
         get("/model-versions/get-artifact", name="churn", version="2", path=path)
-        for path in ("", ".", "../MLmodel", "/etc/passwd", "%2e%2e/MLmodel", "a/../../b", "http://elsewhere", "ü", "conf/a.txt")
+        for path in (
+            "",
+            ".",
+            "../MLmodel",
+            "/etc/passwd",
+            "%2e%2e/MLmodel",
+            "a/../../b",
+            "http://elsewhere",
+            "ü",
+            "conf/a.txt",
+        )
     ],
     get("/model-versions/get-artifact"),
     get("/model-versions/get-artifact", name="churn", version="1"),
@@ -955,12 +970,12 @@ ARTIFACTS = [
 ]
 
 SEQUENCES: dict[str, list[Call]] = {
-    "every route": EVERY_ROUTE,
     "models": MODELS,
     "missing and mistyped fields": MISSING_AND_MISTYPED,
     "bodies": BODIES,
     "versions": VERSIONS,
     "version spellings": VERSION_SPELLINGS,
+    "archiving spellings": ARCHIVING_SPELLINGS,
     "big versions": BIG_VERSIONS,
     "stages": STAGES,
     "aliases": ALIASES,
@@ -971,7 +986,7 @@ SEQUENCES: dict[str, list[Call]] = {
     "prompts": PROMPT_CALLS,
     "search of models": searches("registered-models/search"),
     "search of versions": searches("model-versions/search"),
-    "too long": TOO_LONG,
+    "long": LONG,
     "NULs": NULS,
     "control characters": CONTROL_CHARACTERS,
     "artifacts": ARTIFACTS,

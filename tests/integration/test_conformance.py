@@ -11,15 +11,15 @@ from itertools import cycle
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 from mlflow.store.entities import PagedList
 
 from lockgate.database.engine import real_uri
 from tests.conftest import BACKENDS
-from tests.house import NO_RULES, House, Server, acting, stock_server
-from tests.integration.calls import EVERY_ROUTE, IS_PROMPT, PROMPTS, SEQUENCES, Call
+from tests.house import NO_RULES, House, Server, stock_server
+from tests.integration.calls import EVERY_ROUTE, PROMPTS, SEQUENCES, Call
 
 PREFIXES = ("/api/2.0/mlflow", "/ajax-api/2.0/mlflow")
 
@@ -195,26 +195,24 @@ class Pair:
     def _wrong(self, call: Call, stock: Answer, ours: Answer) -> str | None:
         if SECRET in str(ours.body):
             return "shows the database's password"
+        if _shows_sql(ours, call):
+            return "shows the database's words"
         known = _known(self.backend, call)
         if known is None:
             return None if stock == ours else "differs"
-        if known == SHOWS_SQL and not (400 <= stock.status < 500 and _shows_sql(stock)):
+        as_known = stock.status >= 500 if known == FAILS else 400 <= stock.status < 500 and _shows_sql(stock, call)
+        if not as_known:
             return f"does not differ as it is known to: {known}"
-        if known == FAILS and stock.status < 500:
-            return f"does not differ as it is known to: {known}"
-        if known == FAILS and stock == ours and not _shows_sql(ours):
-            return None
-        if not 400 <= ours.status < 500 or "error_code" not in ours.body or _shows_sql(ours):
-            return "should be a plain 4xx"
-        return None
+        plain = 400 <= ours.status < 500 and "error_code" in ours.body
+        return None if plain or (known == FAILS and stock == ours) else "should be a plain 4xx"
 
 
 def _known(backend: str, call: Call) -> str | None:
     return next((known for pattern, known in KNOWN[backend].items() if fnmatchcase(call.name, pattern)), None)
 
 
-def _shows_sql(answer: Answer) -> bool:
-    return any(word in str(answer.body) for word in DATABASE_WORDS)
+def _shows_sql(answer: Answer, call: Call) -> bool:
+    return any(word in str(answer.body) and word not in str(call) for word in DATABASE_WORDS)
 
 
 @pytest.fixture(scope="module", params=BACKENDS)
@@ -222,10 +220,12 @@ def pair(
     request: pytest.FixtureRequest, new_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
     same_order = {"PYTHONHASHSEED": "0"}  # of what messages list from sets
-    stock = stock_server(tmp_path_factory.mktemp("stock"), real_uri(new_database(request.param)))
+    database = new_database(request.param)
+    if request.param == "postgresql":
+        _let_numbers_be_written_as_text(database)
+    stock = stock_server(tmp_path_factory.mktemp("stock"), real_uri(database))
     stock.environment |= same_order
     backend = new_database(request.param).replace("postgres:@", f"postgres:{SECRET}@")
-    print(backend)
     house = House(tmp_path_factory.mktemp("lockgate"), backend, environment=same_order)
     try:
         with ThreadPoolExecutor() as both, httpx.Client(base_url=stock.uri, timeout=60) as http:
@@ -240,6 +240,16 @@ def pair(
     finally:
         house.close()
         stock.stop()
+
+
+def _let_numbers_be_written_as_text(database: str) -> None:
+    """Mend stock on psycopg 3, which it was not made for: to archive, it compares a version's number with text.
+
+    psycopg2 leaves it to PostgreSQL what a text is. psycopg 3 says that it is a text, which nothing compares with a
+    number.
+    """
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("CREATE CAST (varchar AS integer) WITH INOUT AS IMPLICIT")
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

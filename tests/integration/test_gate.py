@@ -1,5 +1,7 @@
 """What happens when an unmodified mlflow client meets a closed target."""
 
+from functools import partial
+
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -25,11 +27,13 @@ def policy(house: House) -> None:
 def refusal(client: MlflowClient, model: str, version: str, target: str) -> MlflowException:
     """Try to move a target as stock MLflow would, and return the error."""
     kind, _, name = target.partition(":")
+    move = (
+        partial(client.transition_model_version_stage, model, version, name)
+        if kind == "stage"
+        else partial(client.set_registered_model_alias, model, name, version)
+    )
     with pytest.raises(MlflowException) as refused:
-        if kind == "stage":
-            client.transition_model_version_stage(model, version, name)
-        else:
-            client.set_registered_model_alias(model, name, version)
+        move()
     return refused.value
 
 

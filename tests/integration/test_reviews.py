@@ -202,7 +202,7 @@ def test_rollback_is_for_operators_with_a_reason_and_something_to_go_back_to(hou
     assert "needs a reason" in house.call("oz", "POST", path, {**body, "reason": " "}, 400)["message"]
     assert house.call("oz", "POST", path, body)["version"] == "1"
     assert "nothing to go back to" in house.call("oz", "POST", path, body, 409)["message"]
-    held = [h for h in house.call("vic", "GET", f"/models/{model}/history?target=stage:Production")["history"]]
+    held = house.call("vic", "GET", f"/models/{model}/history?target=stage:Production")["history"]
     assert [(h["version"], h["how"], h["by"], h["approved_by"]) for h in held] == [
         ("1", "promotion", "bot", ["sue"]),
         ("2", "promotion", "bot", ["sue"]),

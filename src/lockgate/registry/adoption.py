@@ -46,7 +46,7 @@ def identify_model(session: Session, workspace: str, name: str, created_at: int,
         identities.retire_model(session, known.id, now)
     adopted = identities.add_model(session, workspace, name, created_at, adopted=True)
     held = pointers.read(session, workspace, name)
-    for target, numbers in held.holders.items():
+    for target, numbers in sorted(held.holders.items()):
         for number in sorted(numbers):
             version = identify_version(session, adopted, number)
             history.begin_tenure(session, adopted.id, target, version.id, now, None, None)

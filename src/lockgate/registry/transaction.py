@@ -11,7 +11,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
-from lockgate.database.engine import writing_session
+from lockgate.database.engine import reading_session, writing_session
 from lockgate.errors import Conflict, LockgateError, RefusedByDatabase
 
 _logger = logging.getLogger("lockgate.registry")
@@ -51,26 +51,50 @@ def transaction(engine: Engine) -> Iterator[Session]:
         event.listen(session, "after_rollback", lambda _session: broken.append(True))
         token = _ambient.set(session)
         try:
-            yield session
-            if broken:
-                raise Conflict("Somebody else changed this model at the same moment. Try again.")
-            session.commit()
+            with _told_by_us():
+                yield session
+                if broken:
+                    raise Conflict("Somebody else changed this model at the same moment. Try again.")
+                session.commit()
         except LockgateError as error:
             if error.keeps_writes and not broken:
                 session.commit()
             raise
-        except OperationalError as error:
-            raise Conflict("The database is busy with other changes. Try again in a moment.") from error
-        except IntegrityError as error:
-            raise Conflict("Somebody else changed the same thing at the same moment. Look again.") from error
-        except DBAPIError as error:
-            # To the caller never the statement or its values; to the log not its values.
-            _logger.warning("The database refused a statement: %s", error.orig.__class__, stacklevel=2)
-            raise RefusedByDatabase(
-                "The database can't take one of the values: it is too long or holds characters that can't be stored."
-            ) from error
         finally:
             _ambient.reset(token)
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """Run the block in a session that only reads; inside a transaction on the same database, as part of it.
+
+    Raises:
+        LockgateError: in place of the database's own errors, which show statements.
+    """
+    joined = ambient_session(engine)
+    if joined is not None:
+        yield joined
+        return
+    with reading_session(engine) as session, _told_by_us():
+        yield session
+
+
+@contextmanager
+def _told_by_us() -> Iterator[None]:
+    """Say in a sentence what the database refused: to the caller never the statement or its values."""
+    try:
+        yield
+    except OperationalError as error:
+        _logger.warning("The database was busy or gone: %s", type(error.orig).__name__)
+        raise Conflict("The database is busy with other changes. Try again in a moment.") from error
+    except IntegrityError as error:
+        raise Conflict("Somebody else changed the same thing at the same moment. Look again.") from error
+    except (DBAPIError, OverflowError, UnicodeError) as error:
+        _logger.warning("The database refused a value: %s", type(error).__name__)
+        raise RefusedByDatabase(
+            "The database can't take one of the values: it is too long or too large, or holds characters that can't be "
+            "stored."
+        ) from error
 
 
 def joining(engine: Engine, apart: SessionMaker, before_writing_apart: Callable[[], None]) -> SessionMaker:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
 import anyio
@@ -21,6 +21,7 @@ from lockgate.errors import BadInput
 from lockgate.gates.policy import Duration
 from lockgate.promotions.request import State
 from lockgate.promotions.target import Target
+from lockgate.registry.transaction import reading
 from lockgate.server import failures, view
 from lockgate.wire import (
     AskBody,
@@ -41,6 +42,7 @@ from lockgate.wire import (
     RequestList,
     RequestView,
     RollbackBody,
+    RowId,
     TokenBody,
     TokenList,
     TokenView,
@@ -50,6 +52,7 @@ from lockgate.workflow.people import NewPrincipal, Replacement
 from lockgate.workflow.stores import Stores, stores
 
 MAX_PAGE = 200
+MAX_LIFETIME = timedelta(days=3650)
 
 _duration: TypeAdapter[Duration] = TypeAdapter(Duration)
 
@@ -126,38 +129,38 @@ def list_requests(
 
 
 @api.get("/requests/{request_id}")
-def get_request(request_id: int, house: House, caller: Calling) -> RequestView:
+def get_request(request_id: RowId, house: House, caller: Calling) -> RequestView:
     """Show a request with its verdict of now."""
     return view.request(look.request(house, request_id), caller.base_url)
 
 
 @api.post("/requests/{request_id}/approve")
-def approve(request_id: int, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
+def approve(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
     """Approve a request on its present evidence."""
     return view.request(review.approve(house, request_id, _said(body)), caller.base_url)
 
 
 @api.post("/requests/{request_id}/reject")
-def reject(request_id: int, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
+def reject(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
     """Reject a request, which ends it."""
     return view.request(review.reject(house, request_id, _said(body)), caller.base_url)
 
 
 @api.post("/requests/{request_id}/withdraw")
-def withdraw(request_id: int, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
+def withdraw(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
     """Take a request back."""
     return view.request(review.withdraw(house, request_id, _said(body)), caller.base_url)
 
 
 @api.post("/requests/{request_id}/comment")
-def comment(request_id: int, house: House, caller: Calling, body: CommentBody) -> RequestView:
+def comment(request_id: RowId, house: House, caller: Calling, body: CommentBody) -> RequestView:
     """Say something about a request."""
     review.comment_on(house, request_id, body.comment)
     return view.request(look.request(house, request_id), caller.base_url)
 
 
 @api.post("/requests/{request_id}/promote")
-def carry_out(request_id: int, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
+def carry_out(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
     """Carry out a request: everything is checked again, then the target moves."""
     return view.request(promote.promote(house, request_id), caller.base_url)
 
@@ -258,12 +261,14 @@ def create_token(body: TokenBody, house: House, caller: Calling) -> NewTokenView
         lifetime = _duration.validate_python(body.expires) if body.expires is not None else None
     except ValidationError as error:
         raise BadInput(f"expires: {error.errors()[0]['ctx']['error']}.") from None
+    if lifetime is not None and lifetime > MAX_LIFETIME:
+        raise BadInput(f"expires: at most {MAX_LIFETIME.days}d.")
     token, token_id, expires_at = people.create_token(house.registry.engine, caller, body.principal, lifetime)
     return NewTokenView(id=token_id, principal=body.principal, token=token, expires_at=expires_at)
 
 
 @api.delete("/tokens/{token_id}", status_code=204)
-def revoke_token(token_id: int, house: House, caller: Calling) -> None:
+def revoke_token(token_id: RowId, house: House, caller: Calling) -> None:
     """Make a token invalid."""
     people.revoke_token(house.registry.engine, caller, token_id)
 
@@ -281,7 +286,7 @@ def audit(
 ) -> AuditList:
     """List audit entries, newest first."""
     caller.require(Permission.READ, model)
-    with house.registry.ManagedSessionMaker() as session:
+    with reading(house.registry.engine) as session:
         found = entries(session, max_results + 1, _read_page_token(page_token), model)
     more = found[max_results - 1]["id"] if len(found) > max_results else None
     return AuditList(entries=[view.audit_entry(row) for row in found[:max_results]], next_page_token=_page_token(more))

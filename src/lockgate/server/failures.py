@@ -17,7 +17,9 @@ _logger = logging.getLogger("lockgate.server")
 
 def answer(error: LockgateError) -> JSONResponse:
     """Return the answer that tells of an error."""
-    body = {"error_code": error.code, "message": error.message, "details": dict(error.details)}
+    # Half a surrogate pair that somebody sent cannot be sent back.
+    message = error.message.encode(errors="backslashreplace").decode()
+    body = {"error_code": error.code, "message": message, "details": dict(error.details)}
     headers = {"WWW-Authenticate": 'Bearer realm="lockgate"'} if error.status == 401 else None
     return JSONResponse(body, error.status, headers)
 

@@ -15,6 +15,7 @@ from lockgate.server import view
 from lockgate.server.api import in_workspace
 from lockgate.server.edge import SESSION_COOKIE
 from lockgate.settings import WorkerSettings
+from lockgate.wire import RowId
 from lockgate.workflow import look, people
 from lockgate.workflow.stores import stores
 
@@ -76,7 +77,7 @@ def pages(settings: WorkerSettings, engine: Engine) -> APIRouter:
         return answer
 
     @router.get("/requests/{request_id}", dependencies=[Depends(in_workspace)])
-    def request_page(request: Request, request_id: int) -> Response:
+    def request_page(request: Request, request_id: RowId) -> Response:
         caller = current_caller()
         try:
             asked = view.request(look.request(stores(), request_id), caller.base_url)

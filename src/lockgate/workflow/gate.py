@@ -16,6 +16,7 @@ from lockgate.registry import pointers
 from lockgate.registry.facts import ModelFile
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.pointers import Change
+from lockgate.registry.transaction import reading
 from lockgate.workflow.case import assess
 from lockgate.workflow.modelfile import model_file
 from lockgate.workflow.promote import carry_out, version_id
@@ -29,7 +30,7 @@ class PolicyGate:
 
     def is_closed(self, name: str, target: Target) -> bool:
         """Say whether a target may move only through the gate."""
-        with stores().registry.ManagedSessionMaker() as session:
+        with reading(stores().registry.engine) as session:
             return policies.current(session).policy.protects(target)
 
     def ask(self, name: str, version: int, target: Target) -> None:
@@ -172,7 +173,7 @@ class PolicyGate:
     def served_before(self, name: str, target: Target) -> int | None:
         """Return the version that served a closed target before; None if the target is open."""
         registry = stores().registry
-        with registry.ManagedSessionMaker() as session:
+        with reading(registry.engine) as session:
             if not policies.current(session).policy.protects(target):
                 return None
             known = identities.model(session, registry.workspace, name)

@@ -14,6 +14,7 @@ from lockgate.errors import NotFound
 from lockgate.promotions.request import LIVE, PromotionRequest
 from lockgate.promotions.target import Target
 from lockgate.registry import pointers
+from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict as ReviewVerdict
 from lockgate.workflow.case import Case, exclusions, study
 from lockgate.workflow.promote import request_named
@@ -29,7 +30,7 @@ def request(stores: Stores, request_id: int) -> Case:
     """
     expire_overdue(stores)
     found = request_named(stores, request_id)
-    with stores.registry.ManagedSessionMaker() as session:
+    with reading(stores.registry.engine) as session:
         return _case(session, stores, found)
 
 
@@ -50,7 +51,7 @@ def search(stores: Stores, wanted: requests.Filter, limit: int) -> Page:
         limit: How many at most.
     """
     expire_overdue(stores)
-    with stores.registry.ManagedSessionMaker() as session:
+    with reading(stores.registry.engine) as session:
         found = requests.search(session, wanted, limit + 1)
         cases = tuple(_case(session, stores, one) for one in found[:limit])
     return Page(cases, found[limit - 1].id if len(found) > limit else None)
@@ -80,7 +81,7 @@ def model_history(stores: Stores, name: str, target: Target | None, at: datetime
     Raises:
         NotFound: if there is no such model.
     """
-    with stores.registry.ManagedSessionMaker() as session:
+    with reading(stores.registry.engine) as session:
         known = identities.model(session, stores.registry.workspace, name)
         if known is None:
             raise NotFound(f"Registered Model with name={name} not found")

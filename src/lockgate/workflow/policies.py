@@ -9,7 +9,7 @@ from lockgate.database.policies import StoredPolicy
 from lockgate.database.record import record
 from lockgate.events.event import EventType
 from lockgate.gates.document import read_policy
-from lockgate.registry.transaction import transaction
+from lockgate.registry.transaction import reading, transaction
 from lockgate.workflow.stores import Stores
 
 
@@ -50,7 +50,7 @@ def apply(stores: Stores, caller: Caller, source: str) -> StoredPolicy:
 
 def in_force(stores: Stores) -> StoredPolicy:
     """Return the policy that is in force."""
-    with stores.registry.ManagedSessionMaker() as session:
+    with reading(stores.registry.engine) as session:
         return policies.current(session)
 
 

@@ -14,6 +14,7 @@ from lockgate.promotions.request import PromotionRequest, State
 from lockgate.promotions.target import Target
 from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
+from lockgate.registry.transaction import reading
 from lockgate.workflow.case import Case, assess
 from lockgate.workflow.modelfile import model_file
 from lockgate.workflow.stores import Stores
@@ -47,7 +48,7 @@ def request_named(stores: Stores, request_id: int) -> PromotionRequest:
     Raises:
         NotFound: if there is none in this workspace.
     """
-    with stores.registry.ManagedSessionMaker() as session:
+    with reading(stores.registry.engine) as session:
         found = requests.find(session, request_id, stores.registry.workspace)
     if found is None:
         raise NotFound(f"There is no promotion request {request_id}. `lockgate requests` lists them.")

@@ -15,6 +15,7 @@ from lockgate.promotions.target import Target, looks_like
 from lockgate.registry.adoption import identify_version
 from lockgate.registry.facts import ModelFile, gather
 from lockgate.registry.mutation import Mutation
+from lockgate.registry.transaction import reading
 from lockgate.workflow.case import Case, assess, expire
 from lockgate.workflow.modelfile import model_file
 from lockgate.workflow.promote import carry_out_if_on_approval
@@ -141,7 +142,7 @@ def check_version(stores: Stores, begun: Mutation, version: int) -> None:
 
 def expire_overdue(stores: Stores) -> None:
     """End all requests whose time is over, so that lists tell the truth."""
-    with stores.registry.ManagedSessionMaker() as session:
+    with reading(stores.registry.engine) as session:
         overdue = requests.overdue(session, stores.registry.workspace, now(session))
     for name in overdue:
         with stores.registry.mutation(name) as begun:
