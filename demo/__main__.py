@@ -7,18 +7,16 @@ import signal
 import sys
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-FOLDER = CHECKOUT / ".demo"
+FOLDER = Path(__file__).resolve().parent.parent / ".demo"
 
-#: The server, and any process that MLflow starts, inherit this too.
+#: Processes that the demo starts inherit this too.
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
-    "PYTHONWARNINGS": "ignore",
 }
+_NOT_OURS = ("MLFLOW_", "_MLFLOW_", "LOCKGATE_", "DATABRICKS_")
 
 
 def shut_out_settings() -> None:
@@ -28,13 +26,13 @@ def shut_out_settings() -> None:
     the tokens of the demo.
     """
     for name in list(os.environ):
-        if name.startswith(("MLFLOW_", "_MLFLOW_", "LOCKGATE_", "DATABRICKS_")) or name.lower().endswith("_proxy"):
+        if name.startswith(_NOT_OURS) or name.lower().endswith("_proxy"):
             del os.environ[name]
     os.environ.update(QUIET)
     os.environ["HOME"] = str(FOLDER / "home")
 
 
-def end_tidily(number: int, _frame: object) -> None:
+def end_on(number: int, _frame: object) -> None:
     """End as Ctrl-C does, so that the server is stopped."""
     sys.exit(128 + number)
 
@@ -46,10 +44,14 @@ def main() -> int:
     keep = parser.parse_args().keep
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, end_tidily)
+            signal.signal(number, end_on)
     shut_out_settings()
-    # MLflow reads the environment when it is imported, so the story is imported only now.
-    played: int = importlib.import_module("demo.story").play(FOLDER, keep)
+    try:
+        # MLflow reads the environment when it is imported, so the story is imported only now.
+        played: int = importlib.import_module("demo.story").play(FOLDER, keep)
+    except KeyboardInterrupt:
+        print("\nInterrupted. The server is stopped.", file=sys.stderr)
+        return 130
     return played
 
 

@@ -103,8 +103,7 @@ class Stage:
         self.port = _free_port()
         command = [
             str(LOCKGATE), "server",
-            "--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}",
-            "--artifacts-destination", str(self.folder / "artifacts"),
+            "--backend-store-uri", "sqlite:///mlflow.db",
             "--policy", str(POLICY),
             "--port", str(self.port),
             "--workers", "1",
@@ -133,6 +132,11 @@ class Stage:
             return requests.get(f"{self.uri}/readyz", timeout=2).status_code == 200
         except requests.RequestException:
             return False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the server was started."""
+        return self._process is not None
 
     def has_ended(self) -> bool:
         """Say whether the server process is gone."""

@@ -14,6 +14,7 @@ import mlflow
 import mlflow.sklearn
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
@@ -60,9 +61,8 @@ class Data:
     def load(cls) -> "Data":
         """Load the data, always split in the same way."""
         x, benign = load_breast_cancer(return_X_y=True, as_frame=True)
-        x_train, x_val, y_train, y_val = train_test_split(
-            x, 1 - benign, test_size=0.3, stratify=benign, random_state=42
-        )
+        fraud = 1 - benign
+        x_train, x_val, y_train, y_val = train_test_split(x, fraud, test_size=0.3, stratify=fraud, random_state=42)
         return cls(x_train, y_train, x_val, y_val)
 
 
@@ -102,7 +102,7 @@ def evaluate(model: RandomForestClassifier, data: Data) -> dict[str, float]:
     }
 
 
-def agreement(served: "np.ndarray[tuple[int], np.dtype[np.int64]]", expected: "pd.Series[int]") -> float:
+def agreement(served: ArrayLike, expected: ArrayLike) -> float:
     """Return the share of predictions that are as expected."""
     return float(np.mean(np.asarray(served) == np.asarray(expected)))
 

@@ -1,5 +1,6 @@
 """`lockgate check`, `rollback` and `history`."""
 
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -88,13 +89,17 @@ def history(model: str, target: str | None, at: str | None, as_json: bool) -> No
             held["version"],
             shown_at(held["from"]),
             shown_at(held["to"]) or "now",
-            held["how"],
-            held["by"] or "",
-            ", ".join(held["approved_by"]),
-            held["request_id"] or "",
-            held["reason"],
+            _decision(held),
         )
         for held in found["history"]
     )
-    headings = ("TARGET", "VERSION", "FROM", "TO", "HOW", "BY", "APPROVED BY", "REQUEST", "REASON")
+    headings = ("TARGET", "VERSION", "FROM", "TO", "BY WHOSE DECISION")
     table(headings, rows, f"No target of {model} has held a version.")
+
+
+def _decision(held: dict[str, Any]) -> str:
+    by = f" by {held['by']}" if held["by"] else ""
+    approved = f", approved by {', '.join(held['approved_by'])}" if held["approved_by"] else ""
+    request = f" (request {held['request_id']})" if held["request_id"] else ""
+    reason = f": {held['reason']}" if held["reason"] else ""
+    return f"{held['how']}{by}{approved}{request}{reason}"

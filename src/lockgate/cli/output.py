@@ -47,7 +47,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
 def fail(error: LockgateError) -> NoReturn:
     """Say what is wrong and end."""
     unmet = error.details.get("unmet")
-    if isinstance(unmet, list) and len(unmet) > 1:
+    if isinstance(unmet, list) and "request_id" in error.details:
         _err.print(Text("Refused:", style="red"))
         for sentence in unmet:
             _err.print(Text(f"  - {sentence}"))
@@ -90,6 +90,14 @@ def coloured(value: object) -> Text:
     """Return a word in its colour, if it has one."""
     text = "" if value is None else str(value)
     return Text(text, style=_COLOURS.get(text, ""))
+
+
+_SAID = {"approve": "approved", "reject": "rejected", "comment": "commented"}
+
+
+def said(verdict: str) -> str:
+    """Return what a reviewer did: `approved`."""
+    return _SAID.get(verdict, verdict)
 
 
 def at(time: str | None) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from lockgate.cli.output import at, command, connect, say, show_json, table
+from lockgate.cli.output import said as did
 
 _COMMENT = click.option("--comment", metavar="TEXT", help="Said to everybody who looks at the request.")
 
@@ -127,7 +128,7 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         stale = review["verdict"] != "comment" and review["evidence_digest"] != found["evidence"]["digest"]
         void = " (on evidence that has changed since: does not count)" if stale else ""
         said = f": {review['comment']}" if review["comment"] else ""
-        say(f"  {review['reviewer']} {review['verdict']} at {at(review['at'])}{void}{said}")
+        say(f"  {review['reviewer']} {did(review['verdict'])} at {at(review['at'])}{void}{said}")
     if found["unmet"]:
         say("\nStill missing:")
         for sentence in found["unmet"]:

@@ -2,3 +2,8 @@
 
 In: HTTP. Out: HTTP.
 """
+
+import warnings
+
+# MLflow's own affair, and nothing that whoever starts a server could do anything about.
+warnings.filterwarnings("ignore", message="starlette.middleware.wsgi is deprecated")

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from lockgate.access.principals import current_caller
 from lockgate.errors import LockgateError
 from lockgate.server import view
-from lockgate.server.api import in_workspace
+from lockgate.server.api import PageToken, in_workspace, list_requests
 from lockgate.server.edge import SESSION_COOKIE
 from lockgate.settings import WorkerSettings
 from lockgate.wire import RowId
@@ -75,6 +75,21 @@ def pages(settings: WorkerSettings, engine: Engine) -> APIRouter:
         answer = RedirectResponse(f"{prefix}/lockgate/sign-in", 303, _HEADERS)
         answer.delete_cookie(SESSION_COOKIE, path=f"{prefix}/")
         return answer
+
+    @router.get("/requests", dependencies=[Depends(in_workspace)])
+    def requests_page(request: Request, page_token: PageToken = None) -> Response:
+        caller = current_caller()
+        try:
+            listed = list_requests(stores(), caller, page_token=page_token)
+        except LockgateError as error:
+            return page(request, "failure.html", error.status, message=error.message)
+        return page(
+            request,
+            "requests.html",
+            asked=listed.requests,
+            next_page_token=listed.next_page_token,
+            caller=caller.principal,
+        )
 
     @router.get("/requests/{request_id}", dependencies=[Depends(in_workspace)])
     def request_page(request: Request, request_id: RowId) -> Response:

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from lockgate.access.roles import Permission
+from lockgate.audit.entry import AuditOutcome
 from lockgate.database import requests
-from lockgate.errors import Refused
+from lockgate.errors import Refused, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.promotions.request import PromotionRequest, State, valid_comment
 from lockgate.registry.aftermath import end
@@ -29,7 +30,7 @@ def approve(stores: Stores, request_id: int, comment: str | None) -> Case:
     file = model_file(stores, known.model, known.version)
     with stores.registry.mutation(known.model) as begun:
         case = assess(begun, stores, requests.get(begun.session, request_id), file)
-        _check_standing(begun, case)
+        _check_standing(begun, case, Verdict.APPROVE)
         _add(begun, case.request, Verdict.APPROVE, said)
         approved = assess(begun, stores, requests.get(begun.session, request_id), file)
         return carry_out_if_on_approval(stores, begun, approved)
@@ -46,7 +47,7 @@ def reject(stores: Stores, request_id: int, comment: str | None) -> Case:
     file = model_file(stores, known.model, known.version)
     with stores.registry.mutation(known.model) as begun:
         case = assess(begun, stores, requests.get(begun.session, request_id), file)
-        _check_standing(begun, case)
+        _check_standing(begun, case, Verdict.REJECT)
         _add(begun, case.request, Verdict.REJECT, said)
         outcome = f"{begun.caller.principal.name} rejected it" + (f": {said}" if said else "")
         return _ended(begun, case, State.REJECTED, EventType.REQUEST_REJECTED, outcome)
@@ -90,10 +91,20 @@ def withdraw(stores: Stores, request_id: int, comment: str | None) -> Case:
         return _ended(begun, case, State.WITHDRAWN, EventType.REQUEST_WITHDRAWN, outcome)
 
 
-def _check_standing(begun: Mutation, case: Case) -> None:
+def _check_standing(begun: Mutation, case: Case, verdict: Verdict) -> None:
     reason = why_not(begun.caller.principal, begun.name, case.excluded)
-    if reason is not None:
-        raise Refused(f"{reason}. Promotion request {case.request.id} is unchanged.")
+    if reason is None:
+        return
+    begun.record(
+        EventType.REQUEST_REVIEWED,
+        outcome=AuditOutcome.REFUSED,
+        version=case.request.version,
+        target=str(case.request.target),
+        request_id=case.request.id,
+        after={"verdict": verdict},
+        reason=reason,
+    )
+    raise RefusedOnRecord(f"{reason}. Promotion request {case.request.id} is unchanged.")
 
 
 def _add(begun: Mutation, request: PromotionRequest, verdict: Verdict, comment: str) -> None:
@@ -112,4 +123,4 @@ def _ended(begun: Mutation, case: Case, state: State, event: EventType, outcome:
     end(begun, case.request.id, state, event, outcome)
     reviews = requests.reviews_of(begun.session, [case.request.id]).get(case.request.id, [])
     ended = replace(case.request, state=state, outcome=outcome)
-    return replace(case, request=ended, reviews=tuple(reviews))
+    return replace(case, request=ended, reviews=tuple(reviews), verdict=replace(case.verdict, unmet=()))

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from lockgate.audit.entry import AuditOutcome
 from lockgate.database import history, policies
 from lockgate.database.history import NewDecision, Tenure
 from lockgate.decisions.verdict import DecisionKind, why_not_roll_back
-from lockgate.errors import BadInput, Conflict, Refused
+from lockgate.errors import BadInput, Conflict, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.promotions.request import valid_comment
 from lockgate.promotions.target import Target
@@ -93,8 +94,10 @@ def check_may_roll_back(begun: Mutation, target: Target) -> None:
     """
     rules = policies.current(begun.session).policy.rules_for(begun.name, target)
     reason = why_not_roll_back(begun.caller.principal, rules, begun.name)
-    if reason is not None:
-        raise Refused(reason)
+    if reason is None:
+        return
+    begun.record(EventType.ROLLED_BACK, outcome=AuditOutcome.REFUSED, target=str(target), reason=reason)
+    raise RefusedOnRecord(reason)
 
 
 def carry_out_rollback(stores: Stores, begun: Mutation, target: Target, back_to: Tenure, reason: str) -> Decided:
