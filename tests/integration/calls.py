@@ -339,9 +339,9 @@ VERSIONS = [
     *look("churn"),
 ]
 
-SPELLINGS = ["01", " 1", "1\n", "+1", "1_0", "-1", "0", "-0"]
+SPELLINGS = ["01", " 1", "1\n", "+1", "1_0", "-1", "0"]
 OTHER_DIGITS = ["１", "١"]
-NO_NUMBERS = ["1.0", "1e0", "one", " "]
+NO_NUMBERS = ["1.0", "one", " "]
 
 VERSION_SPELLINGS = [
     model("churn"),
@@ -353,10 +353,8 @@ VERSION_SPELLINGS = [
         for spelling in (*SPELLINGS, *OTHER_DIGITS, *NO_NUMBERS, "0x1", "")
         for call in (
             get("model-versions/get", name="churn", version=spelling),
-            get("model-versions/get-download-uri", name="churn", version=spelling),
             patch("model-versions/update", name="churn", version=spelling, description=spelling),
-            post("model-versions/set-tag", name="churn", version=spelling, key="as", value=spelling),
-            delete("model-versions/delete-tag", name="churn", version=spelling, key="as"),
+            post("model-versions/set-tag", name="churn", version=spelling, key=f"as {spelling}", value="1"),
             alias("churn", "challenger", spelling),
             stage("churn", spelling, "Staging"),
         )
@@ -745,34 +743,27 @@ SEARCH_STAGE = [
 
 FILTERS = [
     "name = 'churn'", "name = \"churn\"", "`name` = 'churn'", "name = churn", "name = 'nobody'", "NAME = 'churn'",
-    "name == 'churn'", "'churn' = name", "name != 'churn'", "name > 'a'", "name LIKE 'churn%'", "name LIKE 'CHURN%'",
-    "name ILIKE 'CHURN%'", "name ILIKE '%GRÖ%'", "name LIKE 'churn_2'", "name LIKE '100\\%'", "name NOT LIKE 'churn%'",
-    "name LIKE ''", "name IN ('churn', 'Churn')", "name IN ()", "name IN 'churn'", "name NOT IN ('churn')",
-    "name IN ('it''s')", "name = 'it''s'", "name = \"it's\"", "name = 'it\\'s'", "name = 'größe'",
-    "name = 'churn' AND name != 'x'", "name = 'churn' OR name = 'Churn'", "(name = 'churn')", "NOT name = 'churn'", "name",
-    "=", "'", "name = 'churn", "name = 'churn' AND", "name = 'churn'; DROP TABLE x", "name = 'a' -- b",
-    "name = 'x' UNION SELECT 1", "name = 1", "name IS NULL", "1 = 1", "  ", "name\n=\n'churn'", "name = '" + "x" * 3000 + "'",
-    "tags.team = 'growth'", "tag.`team` = 'growth'", "tags.\"team\" = 'growth'", "tags.team != 'growth'",
-    "tags.team LIKE 'gro%'", "tags.team ILIKE 'GRO%'", "tags.team IN ('growth')", "tags.team = 'growth' AND tags.tier = '1'",
-    "tags.team = 'growth' AND tags.team LIKE 'g%'", "tags.nothing = '1'", "tags.`größe` = '1'", "tags.auc = 0.9", "tags = '1'",
-    "name = 'churn' AND tags.team = 'growth'", "attributes.name = 'churn'", "params.a = '1'", "metrics.a = 1",
-    "description = 'x'", "current_stage = 'Production'", "aliases = 'champion'", "creation_timestamp > 0",
-    "version_number = 1", "version_number = '1'", "version_number >= 1 AND version_number != 3", "version_number = 1.5",
-    "version_number = one", "version_number LIKE '1'", "version_number IN (1, 2)", "version_number = -1",
-    "run_id = '<run>'", "run_id IN ('<run>', 'x')", "run_id NOT IN ('<run>')", "run_id IN ()", "run_id LIKE '%'",
-    "source_path = 's3://models/1'", "source_path ILIKE 'S3://M%'", "source_path IN ('a')", "status = 'READY'",
+    "'churn' = name", "name != 'churn'", "name > 'a'", "name LIKE 'churn%'", "name LIKE 'CHURN%'", "name ILIKE '%CHURN%'",
+    "name ILIKE '%GRÖ%'", "name LIKE 'churn_2'", "name LIKE '100\\%'", "name NOT LIKE 'churn%'", "name LIKE ''",
+    "name IN ('churn', 'Churn')", "name IN ()", "name NOT IN ('churn')", "name IN ('it''s')", "name = \"it's\"",
+    "name = 'it\\'s'", "name = 'größe'", "name = 'churn' AND name != 'x'", "name = 'churn' OR name = 'Churn'",
+    "(name = 'churn')", "name", "'", "name = 'churn' AND", "name = 'churn'; DROP TABLE x", "name = 'a' -- b",
+    "name = 'x' UNION SELECT 1", "name = 1", "name IS NULL", "  ", "name\n=\n'churn'", "name = '" + "x" * 3000 + "'",
+    "tags.team = 'growth'", "tag.`team` = 'growth'", "tags.team != 'growth'", "tags.team LIKE 'gro%'", "tags.team ILIKE 'GRO%'",
+    "tags.team IN ('growth')", "tags.team = 'growth' AND tags.tier = '1'", "tags.team = 'growth' AND tags.team LIKE 'g%'",
+    "tags.nothing = '1'", "tags.`größe` = '1'", "tags.auc = 0.9", "tags = '1'", "name = 'churn' AND tags.team = 'growth'",
+    "attributes.name = 'churn'", "metrics.a = 1", "current_stage = 'Production'", "aliases = 'champion'",
+    "version_number = '1'", "version_number >= 1 AND version_number != 3", "version_number = 1.5", "version_number LIKE '1'",
+    "run_id = '<run>'", "run_id NOT IN ('<run>')", "run_id LIKE '%'", "source_path ILIKE 'S3://M%'", "source_path IN ('a')",
 ]  # fmt: skip
 
 ORDERS: list[Any] = [
-    ["name"], ["name DESC"], ["name asc"], ["NAME desc"], ["name DESC", "name ASC"], ["name down"], ["timestamp DESC", "name"],
-    ["last_updated_timestamp DESC"], ["creation_timestamp"], ["timestamp", "last_updated_timestamp"], ["version_number"],
-    ["name DESC", "version_number ASC"], ["last_updated_timestamp", "version_number"], ["run_id"], ["tags.team"], ["`name` DESC"],
-    ["'name'"], [""], ["name,"], ["name DESC, version_number"], ["name; DROP TABLE x"], ["name ASC DESC"], ["random()"],
+    ["name DESC"], ["name asc"], ["NAME desc"], ["name DESC", "name ASC"], ["name down"], ["timestamp DESC", "name"],
+    ["last_updated_timestamp DESC"], ["creation_timestamp"], ["name DESC", "version_number ASC"], ["run_id"], ["tags.team"],
+    ["`name` DESC"], [""], ["name DESC, version_number"], ["name; DROP TABLE x"],
 ]  # fmt: skip
 
-MAX_RESULTS: list[Any] = [
-    1, 3, 1000, 1001, 200_000, 200_001, 0, -1, "5", "two", "", "2.5", "９", "true", "9223372036854775808",
-]  # fmt: skip
+MAX_RESULTS: list[Any] = [1, 3, 1001, 200_001, 0, -1, "5", "two", "", "2.5", "９", "9223372036854775808"]
 PAGE_TOKENS = [
     "eyJvZmZzZXQiOiAyfQ==",  # {"offset": 2}
     "eyJvZmZzZXQiOiAxMDB9",  # {"offset": 100}
@@ -806,7 +797,7 @@ def searches(path: str) -> list[Call]:
         *[get(path, max_results=size) for size in MAX_RESULTS],
         *[get(path, max_results=2, page_token=token) for token in PAGE_TOKENS],
         *[named(f"an offset {at}", get(path, max_results=2, page_token=token)) for at, token in BAD_OFFSETS.items()],
-        *[Call("GET", path, body={"max_results": size}) for size in (2, "2", 2.0, 2.5, True, None, [2])],
+        *[Call("GET", path, body={"max_results": size}) for size in (2, 2.0, 2.5, True, [2])],
         Call("GET", path, body={"filter": 7}),
         Call("GET", path, body={"order_by": "name"}),
         Call("GET", path, body={"order_by": ["name DESC"], "maxResults": 2}),
@@ -912,7 +903,7 @@ NULS = [
 
 CONTROL_CHARACTERS = [
     call
-    for text in ("tab\there", "line\r\nbreak", "escape\x1b[31m", "rtl\u202e zero\u200b", "\uffff 🧪 <b>")
+    for text in ("tab\there, line\r\nbreak", "escape\x1b[31m", "rtl\u202e zero\u200b \uffff 🧪 <b>")
     for call in (
         model(text, description=text, tags=tags(a=text)),
         model(text),

@@ -1,10 +1,9 @@
-"""The command and its subcommands, each loaded only when it is used."""
-
-import importlib
+"""The command and its subcommands."""
 
 import click
 
 from lockgate import __version__
+from lockgate.cli.lazy import LazyGroup
 
 #: Where each command is, and what `lockgate --help` says of it.
 _COMMANDS = {
@@ -27,25 +26,7 @@ _COMMANDS = {
 }
 
 
-class _Commands(click.Group):
-    """Loads a command when it is asked for, so that `--help` is quick."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(f"lockgate.cli.{module}"), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, lazy=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="lockgate")
 def main() -> None:
     """Lockgate: `mlflow server` with a gate in it.

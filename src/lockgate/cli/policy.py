@@ -4,13 +4,13 @@ from pathlib import Path
 
 import click
 
+from lockgate.cli.lazy import LazyGroup
 from lockgate.cli.output import at, command, connect, say, show_json
-from lockgate.gates.document import read_policy
 
-_FILE = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+POLICY_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=LazyGroup, lazy={"validate": ("validate:validate", "Check a policy file without a server.")})
 def policy() -> None:
     """Policy as code: what must hold before a target moves.
 
@@ -28,23 +28,11 @@ def policy() -> None:
 
 
 @policy.command()
-@_FILE
-@command
-def validate(file: Path, as_json: bool) -> None:
-    """Check FILE without a server; errors name the line and what is allowed."""
-    found = read_policy(_text(file))
-    if as_json:
-        show_json(found.model_dump(mode="json", by_alias=True))
-        return
-    say(f"{file}: valid, {len(found.rules)} rule(s)")
-
-
-@policy.command()
-@_FILE
+@click.argument("file", type=POLICY_FILE)
 @command
 def apply(file: Path, as_json: bool) -> None:
     """Put FILE in force. Requests that are open stay under the policy that they were opened under."""
-    stored = connect().call("PUT", "/policies", {"source": _text(file)})
+    stored = connect().call("PUT", "/policies", {"source": read_text(file)})
     if as_json:
         show_json(stored)
         return
@@ -64,7 +52,8 @@ def show(as_json: bool) -> None:
     say(stored["source"].rstrip())
 
 
-def _text(file: Path) -> str:
+def read_text(file: Path) -> str:
+    """Return a file's text, or say that it is none."""
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
