@@ -33,7 +33,8 @@ _console = Console(stderr=True, highlight=False)
 
 def serve(host: str, port: int, workers: int, policy_file: str | None) -> None:
     """Prepare the database and serve until told to stop."""
-    _say_if_untested()
+    if (warning := untested(version("mlflow"))) is not None:
+        _console.print(warning, style="yellow")
     with calling(LOCKGATE):
         once = _prepare(policy_file)
     _say_where(host, port, once)
@@ -62,13 +63,14 @@ def _prepare(policy_file: str | None) -> str | None:
     return people.ensure_admin(engine, os.environ.get("LOCKGATE_ADMIN_TOKEN") or None)
 
 
-def _say_if_untested() -> None:
-    installed = version("mlflow")
-    if installed not in TESTED_MLFLOW:
-        _console.print(
-            f"[yellow]Lockgate {__version__} was tested with MLflow {TESTED_MLFLOW}, and {installed} is installed. "
-            "It may refuse or miss what is new there. Install a tested version for production.[/]"
-        )
+def untested(installed: str) -> str | None:
+    """Say that a version of MLflow is not one that the tests ran with; None if it is."""
+    if installed in TESTED_MLFLOW:
+        return None
+    return (
+        f"Lockgate {__version__} was tested with MLflow {TESTED_MLFLOW}, and {installed} is installed. "
+        "It may refuse or miss what is new there. Install a tested version for production."
+    )
 
 
 def _say_where(host: str, port: int, once: str | None) -> None:

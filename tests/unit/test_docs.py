@@ -1,0 +1,74 @@
+"""What the documentation promises is there, and what is there is documented."""
+
+from pathlib import Path
+
+import pytest
+
+from lockgate.cli.main import main
+from lockgate.cli.serve import server
+from lockgate.events.event import EventType
+from lockgate.gates.document import read_policy
+from lockgate.gates.expression import VARIABLES
+from lockgate.gates.policy import Gate, Rule
+from lockgate.server.api import api
+from lockgate.server.main import untested
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+POLICY = (ROOT / "docs/policy.md").read_text()
+REFERENCE = (ROOT / "docs/reference.md").read_text()
+
+
+@pytest.mark.parametrize("command", main.list_commands(None))
+def test_every_command(command: str) -> None:
+    assert f"`lockgate {command}" in REFERENCE
+
+
+@pytest.mark.parametrize("option", server.params, ids=lambda option: option.name)
+def test_every_option_of_the_server_and_its_variable(option) -> None:
+    assert f"--{option.name.replace('_', '-')}" in README
+    assert f"`{option.envvar}`" in README
+
+
+@pytest.mark.parametrize("event", EventType)
+def test_every_event(event: str) -> None:
+    assert f"`{event}`" in REFERENCE
+
+
+@pytest.mark.parametrize("path", api.openapi()["paths"])
+def test_every_route(path: str) -> None:
+    shown = path.replace("{request_id}", "{id}").replace("{token_id}", "{id}")
+    head, _, action = shown.rpartition("/")
+    assert f" {shown}`" in REFERENCE or f"`/{action}`" in REFERENCE, head
+
+
+@pytest.mark.parametrize("setting", [f.alias or n for kind in (Rule, Gate) for n, f in kind.model_fields.items()])
+def test_every_setting_of_a_policy(setting: str) -> None:
+    assert f"`{setting}" in POLICY
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_every_variable_of_expressions(variable: str) -> None:
+    assert f"`{variable}`" in POLICY
+
+
+def test_the_policies_that_are_shown_are_valid() -> None:
+    for text in (README.partition("```yaml\n")[2].partition("```")[0], (ROOT / "demo/policy.yaml").read_text()):
+        assert read_policy(text).rules
+
+
+def test_links_lead_somewhere() -> None:
+    import re
+
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page}: {link}"
+
+
+@pytest.mark.parametrize(
+    ("installed", "tested"), [("3.17.2", True), ("3.17.9", True), ("3.18.0", False), ("2.22.0", False)]
+)
+def test_a_start_on_an_untested_mlflow_says_so(installed: str, tested: bool) -> None:
+    warning = untested(installed)
+    assert (warning is None) is tested
+    assert tested or f"{installed} is installed" in str(warning)
