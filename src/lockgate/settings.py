@@ -8,8 +8,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: In front of a store's URI, it makes MLflow load our store for it.
-SCHEME = "lockgate:"
+# What MLflow is told in place of a database's or artifact store's URI: our scheme makes it load our plugins, which
+# read the real URI from a variable of ours. So no password of a URI gets into MLflow's hands, which shows it in errors.
+BACKEND = "lockgate:backend"
+REGISTRY = "lockgate:registry"
+ARTIFACTS = "lockgate:artifacts"
+REAL_URI = {
+    BACKEND: "LOCKGATE_BACKEND_STORE_URI",
+    REGISTRY: "LOCKGATE_REGISTRY_STORE_URI",
+    ARTIFACTS: "LOCKGATE_ARTIFACTS_DESTINATION",
+}
 DEFAULT_BACKEND = "sqlite:///mlflow.db"
 
 
@@ -42,12 +50,14 @@ class ServerSettings:
         Variables that begin with an underscore are MLflow's private ones (`mlflow.server.constants`); a test keeps
         them in step.
         """
-        registry = self.registry_store_uri or self.backend_store_uri
         told = {
-            "_MLFLOW_SERVER_FILE_STORE": SCHEME + self.backend_store_uri,
-            "_MLFLOW_SERVER_REGISTRY_STORE": SCHEME + registry,
+            "_MLFLOW_SERVER_FILE_STORE": BACKEND,
+            "_MLFLOW_SERVER_REGISTRY_STORE": REGISTRY,
             "_MLFLOW_SERVER_ARTIFACT_ROOT": self.artifact_root,
-            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": SCHEME + self.artifacts_destination,
+            "_MLFLOW_SERVER_ARTIFACT_DESTINATION": ARTIFACTS,
+            REAL_URI[BACKEND]: self.backend_store_uri,
+            REAL_URI[REGISTRY]: self.registry_store_uri or self.backend_store_uri,
+            REAL_URI[ARTIFACTS]: self.artifacts_destination,
             "_MLFLOW_SGI_NAME": "uvicorn",
             # Jobs and the assistant change the database behind the server's back.
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -67,6 +77,14 @@ class ServerSettings:
         if self.cors_allowed_origins:
             told["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] = self.cors_allowed_origins
         return told
+
+
+def real_location(told: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return the real URI of what MLflow knows as `lockgate:backend` and the like, with what follows it."""
+    for name, variable in REAL_URI.items():
+        if told == name or told.startswith(f"{name}/"):
+            return environment[variable] + told.removeprefix(name)
+    raise ValueError(f"{told} is none of {', '.join(REAL_URI)}")
 
 
 @dataclass(frozen=True)

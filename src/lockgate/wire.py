@@ -54,6 +54,12 @@ class CommentBody(_Body):
     comment: Text | None = None
 
 
+class ApproveBody(CommentBody):
+    """Approve; with the digest of the evidence that was seen, nothing else can be approved by mistake."""
+
+    evidence_digest: Annotated[str | None, Field(max_length=100)] = None
+
+
 class CheckBody(_Body):
     """Report a check."""
 

@@ -864,10 +864,10 @@ NULS_IN_NAMES = [
             ("untag a version of", delete("model-versions/delete-tag", name="nu\0l", version="1", key="a")),
             ("delete a version of", delete("model-versions/delete", name="nu\0l", version="1")),
             ("rename", post("registered-models/rename", name="nu\0l", new_name="nul")),
-            ("rename to", post("registered-models/rename", name="nul", new_name="nu\0l")),
             ("delete", delete("registered-models/delete", name="nu\0l")),
         )
     ],
+    post("registered-models/rename", name="nul", new_name="nu\0l"),
 ]
 
 NULS = [

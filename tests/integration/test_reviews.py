@@ -114,6 +114,34 @@ def test_approvals_are_about_the_evidence_that_was_seen(house: House) -> None:
     assert act(house, "bot", asked, "promote")["state"] == "promoted"
 
 
+def test_nobody_approves_what_they_have_not_seen(house: House) -> None:
+    model = house.new_model()
+    asked = house.ask(model, "1", "stage:Production")
+    seen = asked["evidence"]["digest"]
+
+    def change(value: float) -> None:
+        with house.acting_as("ada") as client:
+            client.log_metric(client.get_model_version(model, "1").run_id, "val_auc", value)
+
+    change(0.5)
+    refused = act(house, "sue", asked, "approve", 409)
+    assert refused["details"]["changes"] == ["metrics.val_auc was 0.9, is 0.5"]
+    assert "metrics.val_auc was 0.9, is 0.5" in refused["message"]
+    path = f"/requests/{asked['id']}/approve"
+    house.call("sue", "POST", path, {"evidence_digest": seen}, 409)
+
+    change(0.4)
+    now = house.call("sue", "GET", f"/requests/{asked['id']}")
+    assert now["evidence"]["metrics"]["val_auc"] == 0.4
+    approved = house.call("sue", "POST", path, {"evidence_digest": now["evidence"]["digest"]})
+    assert approved["state"] == "approved"
+
+    change(0.3)
+    looked = house.call("vic", "GET", f"/requests/{asked['id']}")
+    assert looked["state"] == "open"
+    assert "sue approved, but evidence or standing has changed since" in looked["unmet"][0]
+
+
 def test_standing_is_that_of_the_moment(house: House) -> None:
     asked = house.ask(house.new_model(), "1", "stage:Production")
     house.call("admin", "POST", "/principals", {"name": "leaver", "roles": ["reviewer"], "groups": ["senior"]})

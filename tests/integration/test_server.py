@@ -1,6 +1,7 @@
 """The server: taking over a database and giving it back, first start, workspaces, prefixes, what is left out."""
 
 import re
+import socket
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,14 +80,14 @@ def test_the_first_start_prints_a_url_that_signs_in_once(new_database: NewDataba
         found = re.search(r"/lockgate/sign-in\?token=\S+", house.server.log)
         assert found is not None
         with httpx.Client(base_url=house.uri, follow_redirects=False) as browser:
-            assert browser.get("/", headers={"accept": "text/html"}).headers["location"] == "/lockgate/sign-in"
+            asked = browser.get("/lockgate/requests?x=1", headers={"accept": "text/html"})
+            assert asked.headers["location"] == "/lockgate/sign-in?next=/lockgate/requests%3Fx%3D1"
             entered = browser.get(found[0])
-            assert entered.status_code == 303
             assert "httponly" in entered.headers["set-cookie"].lower()
             assert "samesite=lax" in entered.headers["set-cookie"].lower()
-            made = browser.post(
-                "/api/lockgate/v1/tokens", json={"principal": "admin"}, headers={"origin": house.uri}
-            ).json()["token"]
+            token = re.search(r"lockgate_[\w-]+", entered.text)
+            assert token is not None
+            made = token[0]
             for headers in ({"origin": "https://elsewhere.example"}, {"sec-fetch-site": "cross-site"}, {}):
                 refused = browser.post("/api/lockgate/v1/tokens", json={"principal": "admin"}, headers=headers)
                 assert refused.status_code == 403
@@ -97,6 +98,13 @@ def test_the_first_start_prints_a_url_that_signs_in_once(new_database: NewDataba
             assert another.get(found[0]).status_code == 401
             bearer = {"Authorization": f"Bearer {made}"}
             assert another.get("/api/lockgate/v1/requests", headers=bearer).status_code == 200
+            for wanted, leads in (
+                ("/lockgate/requests", "/lockgate/requests"),
+                ("//evil.example", "/"),
+                ("http://x", "/"),
+            ):
+                signed_in = another.post("/lockgate/sign-in", data={"token": made, "next": wanted})
+                assert (signed_in.status_code, signed_in.headers["location"]) == (303, leads)
         house.server.kill()
         before = len(house.server.log)
         house.server.start()
@@ -176,6 +184,17 @@ def test_the_policy_of_the_command_line_is_in_force_and_a_bad_one_stops_the_star
     with pytest.raises(RuntimeError, match=r"line 3: rules\.0\.nam: there is no such setting here"):
         house.server.start()
     assert "Traceback" not in house.server.log
+
+
+def test_a_taken_port_is_said_before_anything_is_done(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        house = House(tmp_path, f"sqlite:///{tmp_path}/never.db")
+        house.server.environment.pop("LOCKGATE_ADMIN_TOKEN")
+        house.server.command = [*house.server.command, "--port", str(taken.getsockname()[1])]
+        with pytest.raises(RuntimeError, match="Choose another port"):
+            house.server.start()
+    assert "sign-in" not in house.server.log
+    assert not (tmp_path / "never.db").exists()
 
 
 def test_stores_that_are_no_database_are_refused_with_a_sentence(tmp_path: Path) -> None:

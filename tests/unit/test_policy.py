@@ -83,7 +83,7 @@ def test_rules_add_up() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        (rule("approvals: {required: many}"), 6, "integer"),
+        (rule("approvals: {required: many}"), 6, "whole number"),
         (rule("approvals: {required: -1}"), 6, "greater than or equal to 0"),
         (rule("approvals: {required: 1, from: [senior]}"), 6, "group:NAME"),
         (rule("approvals: {required: 1, from: ['role:boss']}"), 6, "Roles: viewer"),
@@ -103,6 +103,7 @@ def test_rules_add_up() -> None:
         (rule("freeze:\n  - {name: w, from: 'Fri 25:00', to: 'Mon 08:00'}"), 7, "'Fri 12:00'"),
         (rule("freeze:\n  - {name: w, from: 'Fri 12:00', to: 'Mon 08:00', timezone: Berlin}"), 7, "Europe/Berlin"),
         (rule("color: red"), 6, "no such setting"),
+        (rule("approval: {required: 1}"), 6, "did you mean `approvals`?"),
         (rule("name: again"), 6, "stands here twice"),
         ("version: 2\nrules: []\n", 1, "must be 1"),
         ("version: 1\n", 1, "missing"),

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lockgate.access.roles import Permission, Role, RoleBinding, roles_with
+from lockgate.access.roles import Permission, Role, RoleBinding, least_role, roles_with
 from lockgate.errors import Refused, Unauthenticated
 
 
@@ -62,7 +62,7 @@ class Caller:
             raise Refused(
                 f"{self.principal.name} may not {permission} {where}: this needs the role "
                 f"{roles_with(permission)}. Ask an administrator for it "
-                f"(`lockgate users add {self.principal.name} --role ...`)."
+                f"(`lockgate users add {self.principal.name} --role {least_role(permission)}`)."
             )
 
     def require_somewhere(self, permission: Permission) -> None:
@@ -70,7 +70,8 @@ class Caller:
         if not self.principal.may_somewhere(permission):
             raise Refused(
                 f"{self.principal.name} may not {permission}: this needs the role {roles_with(permission)}. "
-                f"Ask an administrator for it (`lockgate users add {self.principal.name} --role ...`)."
+                f"Ask an administrator for it "
+                f"(`lockgate users add {self.principal.name} --role {least_role(permission)}`)."
             )
 
 

@@ -73,6 +73,11 @@ class RoleBinding:
         return self.role if self.pattern == EVERY_MODEL else f"{self.role}:{self.pattern}"
 
 
+def least_role(permission: Permission) -> Role:
+    """Return the first role that carries a permission."""
+    return next(role for role in Role if permission in PERMISSIONS[role])
+
+
 def roles_with(permission: Permission) -> str:
     """Name the roles that carry a permission, for a sentence: `releaser or admin`."""
     return " or ".join(role for role in Role if permission in PERMISSIONS[role])

@@ -1,6 +1,7 @@
 """`lockgate audit`."""
 
 import json
+from typing import Any
 
 import click
 
@@ -23,10 +24,18 @@ def list_(model: str | None, limit: int, as_json: bool) -> None:
         show_json(found)
         return
     rows = (
-        (e["id"], at(e["at"]), e["actor"], e["action"], e["outcome"], e["model"], e["version"], e["target"])
+        (e["id"], at(e["at"]), e["actor"], e["action"], e["outcome"], _subject(e), e["reason"])
         for e in found["entries"]
     )
-    table(("ID", "AT", "WHO", "WHAT", "OUTCOME", "MODEL", "VERSION", "TARGET"), rows, "Nothing yet.")
+    table(("ID", "AT", "WHO", "WHAT", "OUTCOME", "OF WHAT", "WHY"), rows, "Nothing yet.")
+
+
+def _subject(entry: dict[str, Any]) -> str:
+    version = f"version {entry['version']}" if entry["version"] else ""
+    request = f"(request {entry['request_id']})" if entry["request_id"] else ""
+    told = {**entry["before"], **entry["after"]}
+    other = next((str(told[key]) for key in ("principal", "check", "name") if key in told), "")
+    return " ".join(filter(None, (entry["model"] or other, version, entry["target"], request)))
 
 
 @audit.command()

@@ -39,6 +39,8 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except LockgateError as error:
+            if kwargs.get("as_json"):
+                show_json({"error_code": error.code, "message": error.message, "details": dict(error.details)})
             fail(error)
 
     return told

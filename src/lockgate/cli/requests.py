@@ -64,14 +64,16 @@ def _act(number: int, what: str, comment: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("number", metavar="ID", type=int)
+@click.option("--evidence", metavar="DIGEST", help="Digest of the evidence that you saw; no other is approved.")
 @_COMMENT
 @command
-def approve(number: int, comment: str | None, as_json: bool) -> None:
-    """Approve request ID, on the evidence that it shows now.
+def approve(number: int, evidence: str | None, comment: str | None, as_json: bool) -> None:
+    """Approve request ID, on the evidence that it shows; refused if that has changed since it was last looked at.
 
     Not by who asked for it, registered the version or had a hand in its run, and not by service accounts.
     """
-    _act(number, "approve", comment, as_json)
+    body = {"comment": comment, "evidence_digest": evidence}
+    _show(connect().call("POST", f"/requests/{number}/approve", body), as_json)
 
 
 @click.command()
@@ -116,6 +118,7 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         return
     say(f"Request {found['id']}: {found['model']} version {found['version']} -> {found['target']}: {found['state']}")
     say(f"  asked by {found['requester']} at {at(found['created_at'])}, expires {at(found['expires_at'])}")
+    say(f"  judged under policy version {found['policy_version']}, on evidence {found['evidence']['digest'][:19]}")
     if found["comment"]:
         say(f"  {found['comment']}")
     if found["outcome"]:
@@ -134,5 +137,5 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         for sentence in found["unmet"]:
             say(f"  - {sentence}")
     elif found["state"] in ("open", "approved"):
-        say(f"\nNothing is missing: `lockgate promote {found['id']}` carries it out.")
+        say(f"\nNothing is missing: whoever may carry it out runs `lockgate promote {found['id']}`.")
     say(f"\n{found['url']}")

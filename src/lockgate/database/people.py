@@ -129,6 +129,16 @@ def active_admins(session: Session) -> int:
     return int(session.execute(statement).scalar_one())
 
 
+def admins_have_entered(session: Session) -> bool:
+    """Say whether an active admin has ever had a token or session to get in with."""
+    statement = (
+        select(tokens.c.id)
+        .select_from(tokens.join(principals).join(role_bindings, role_bindings.c.principal_id == principals.c.id))
+        .where(role_bindings.c.role == Role.ADMIN, principals.c.active, tokens.c.use != "sign-in")
+    )
+    return session.execute(statement.limit(1)).first() is not None
+
+
 def add_token(
     session: Session, principal_id: int, digest: str, use: str, now: datetime, expires_at: datetime | None
 ) -> int:

@@ -76,6 +76,22 @@ def live(session: Session, model_id: str, target: Target | None = None) -> list[
     return [_request(row) for row in session.execute(statement.order_by(requests.c.id))]
 
 
+def superseded_before(session: Session, request: PromotionRequest) -> PromotionRequest | None:
+    """Return the request for the same thing just before this one, if it was superseded."""
+    row = session.execute(
+        _select()
+        .where(
+            requests.c.version_id == request.version_id,
+            requests.c.target == str(request.target),
+            requests.c.id < request.id,
+        )
+        .order_by(requests.c.id.desc())
+        .limit(1)
+    ).first()
+    before = _request(row) if row else None
+    return before if before is not None and before.state is State.SUPERSEDED else None
+
+
 def overdue(session: Session, workspace: str, now: datetime) -> list[str]:
     """Return the names of the models of a workspace that have live requests past their time."""
     statement = (

@@ -94,13 +94,13 @@ _WORDS = {
 
 def why_not_carry_out(principal: Principal, rules: Sequence[Rule], model: str) -> str | None:
     """Say why somebody may not carry out promotions under these rules, or None if they may."""
-    if not principal.may(Permission.PROMOTE, model):
-        needed = roles_with(Permission.PROMOTE)
-        return f"{principal.name} may not carry out promotions of '{model}': this needs the role {needed}."
     for rule in rules:
         by = rule.promote.by if rule.promote else ()
         if by and not matches_any(by, principal, model):
             return f"Rule '{rule.name}' lets only {join(by)} carry out promotions, not {principal.name}."
+    if not principal.may(Permission.PROMOTE, model):
+        needed = roles_with(Permission.PROMOTE)
+        return f"{principal.name} may not carry out promotions of '{model}': this needs the role {needed}."
     return None
 
 

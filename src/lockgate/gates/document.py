@@ -1,6 +1,7 @@
 """The policy file as text: reading it, with errors that name the line, and the default one."""
 
 import re
+from difflib import get_close_matches
 from typing import Any
 
 import yaml
@@ -8,7 +9,17 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from lockgate.errors import BadInput
-from lockgate.gates.policy import Policy
+from lockgate.gates.policy import (
+    Approvals,
+    FreezeWindow,
+    Gate,
+    Policy,
+    Promote,
+    Requirements,
+    Rollback,
+    Rule,
+    SoakTime,
+)
 
 MAX_BYTES = 200_000
 
@@ -21,6 +32,15 @@ rules:
     targets: [stage:Production, alias:champion]
     approvals: {required: 1}
 """
+
+
+_SETTINGS = sorted(
+    {
+        field.alias or name
+        for part in (Policy, Rule, Gate, Requirements, SoakTime, Approvals, Promote, Rollback, FreezeWindow)
+        for name, field in part.model_fields.items()
+    }
+)
 
 
 class _Loader(yaml.SafeLoader):
@@ -122,7 +142,10 @@ def _child(node: yaml.Node, part: Any) -> tuple[int, yaml.Node] | None:
 def _sentence(error: ErrorDetails) -> str:
     match error["type"]:
         case "extra_forbidden":
-            return "there is no such setting here"
+            near = get_close_matches(str(error["loc"][-1]), _SETTINGS, n=1)
+            return "there is no such setting here" + (f"; did you mean `{near[0]}`?" if near else "")
+        case "int_parsing" | "int_type" | "int_from_float":
+            return "must be a whole number, such as 1"
         case "missing":
             return "this is missing"
         case "literal_error":

@@ -126,7 +126,8 @@ def _side(model: str, evidence: Evidence) -> dict[str, Any]:
 def _judge_check(gate: Gate, name: str, facts: Facts) -> tuple[Outcome, str]:
     check = facts.checks.get(name)
     if check is None:
-        return Outcome.PENDING, f"the check '{name}' has not been reported"
+        how = f"lockgate check {facts.model} {facts.candidate.number} {name} --status success"
+        return Outcome.PENDING, f"the check '{name}' has not been reported (`{how}`)"
     reporter = check.reporter
     if gate.from_ and not matches_any(gate.from_, reporter, facts.model):
         return (

@@ -67,8 +67,8 @@ class PromotionRequest:
         if new not in CHANGES[self.state]:
             because = f" ({self.outcome})" if self.outcome else ""
             raise Conflict(
-                f"Promotion request {self.id} is {self.state}{because}, so it can't become {new}. "
-                "Open a new request if you still want this promotion."
+                f"Promotion request {self.id} is {self.state}{because}, and nothing changes that any more. If the "
+                "promotion is still wanted, open a new request."
             )
 
     def has_expired(self, now: datetime) -> bool:

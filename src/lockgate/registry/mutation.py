@@ -103,8 +103,6 @@ def mutation(engine: Engine, workspace: str, name: str) -> Iterator[Mutation]:
 
 def _lock(session: Session, workspace: str, name: str) -> int | None:
     """Lock a model's row and return its creation time, or None if there is no such model."""
-    if "\0" in name:
-        return None
     row = session.execute(
         select(SqlRegisteredModel.creation_time)
         .where(SqlRegisteredModel.workspace == workspace, SqlRegisteredModel.name == name)

@@ -22,7 +22,12 @@ from mlflow.prompt.registry_utils import handle_resource_already_exist_error, ha
 from mlflow.protos.databricks_pb2 import ErrorCode
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
-from mlflow.utils.validation import _validate_model_renaming
+from mlflow.utils.validation import (
+    _validate_model_name,
+    _validate_model_renaming,
+    _validate_model_version,
+    _validate_registered_model_tag,
+)
 from sqlalchemy import Engine
 
 from lockgate.access.principals import current_caller
@@ -81,6 +86,9 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     ) -> RegisteredModel:
         """Create a model, give it its identity."""
         with self._writing(name) as begun:
+            _validate_model_name(name)
+            for tag in tags or []:
+                _validate_registered_model_tag(tag.key, tag.value)
             if begun.found is not None:
                 existing = self.get_registered_model(name)
                 handle_resource_already_exist_error(name, has_prompt_tag(existing._tags), has_prompt_tag(tags))
@@ -244,7 +252,10 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             changes = begun.pointers.changes_to(wanted)
             decisions = self.gate.check_direct(begun, changes)
             # MLflow compares the version as it comes; psycopg 3, unlike 2, does not compare text to numbers.
-            given = version if number is None else number
+            given: str | int = version if number is None else number
+            if archive:
+                _validate_model_name(name)
+                given = _validate_model_version(version)
             moved = super().transition_model_version_stage(name, given, stage, archive_existing_versions)
             self._check_moved(begun, wanted)
             settle(begun, changes, decisions)

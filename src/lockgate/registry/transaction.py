@@ -8,13 +8,18 @@ from contextvars import ContextVar
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ErrorCode
 from sqlalchemy import Engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import reading_session, writing_session
 from lockgate.errors import Conflict, LockgateError, RefusedByDatabase
 
 _logger = logging.getLogger("lockgate.registry")
+
+BUSY = "The database is busy with other changes. Try again in a moment."
+REFUSED_VALUE = (
+    "The database can't take one of the values: it is too long or too large, or holds characters that can't be stored."
+)
 
 SessionMaker = Callable[..., AbstractContextManager[Session]]
 
@@ -86,15 +91,15 @@ def _told_by_us() -> Iterator[None]:
         yield
     except OperationalError as error:
         _logger.warning("The database was busy or gone: %s", type(error.orig).__name__)
-        raise Conflict("The database is busy with other changes. Try again in a moment.") from error
+        raise Conflict(BUSY) from error
     except IntegrityError as error:
         raise Conflict("Somebody else changed the same thing at the same moment. Look again.") from error
-    except (DBAPIError, OverflowError, UnicodeError) as error:
-        _logger.warning("The database refused a value: %s", type(error).__name__)
-        raise RefusedByDatabase(
-            "The database can't take one of the values: it is too long or too large, or holds characters that can't be "
-            "stored."
-        ) from error
+    except (DataError, OverflowError, UnicodeError) as error:
+        raise RefusedByDatabase(REFUSED_VALUE) from error
+    except SQLAlchemyError as error:
+        # Our own fault, so the log has all of it.
+        _logger.exception("A statement failed", exc_info=error)
+        raise LockgateError("Something went wrong inside Lockgate. The server's log says what.") from error
 
 
 def joining(engine: Engine, apart: SessionMaker, before_writing_apart: Callable[[], None]) -> SessionMaker:
@@ -117,7 +122,7 @@ def joining(engine: Engine, apart: SessionMaker, before_writing_apart: Callable[
             return
         if not read_only:
             before_writing_apart()
-        with apart(read_only=read_only) as own:
+        with _without_statements(), apart(read_only=read_only) as own:
             yield own
 
     return make_session
@@ -129,4 +134,17 @@ def told_by_mlflow() -> Iterator[None]:
     try:
         yield
     except LockgateError as error:
-        raise MlflowException(error.message, ErrorCode.Value(error.code), details=error.details) from error
+        details = {"details": dict(error.details)} if error.details else {}
+        raise MlflowException(error.message, ErrorCode.Value(error.code), **details) from error
+
+
+@contextmanager
+def _without_statements() -> Iterator[None]:
+    """Let what MLflow says of a database's error through without the statement and values that it quotes."""
+    try:
+        yield
+    except MlflowException as error:
+        if not isinstance(error.__cause__, SQLAlchemyError):
+            raise
+        busy = isinstance(error.__cause__, OperationalError)
+        raise MlflowException(BUSY if busy else REFUSED_VALUE, ErrorCode.Value(error.error_code)) from error.__cause__

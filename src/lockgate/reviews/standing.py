@@ -58,20 +58,29 @@ def missing_approvals(
         digest: Digest of the present evidence; reviews of any other do not count.
         excluded: Who may not approve.
     """
+    given = [review for review in reviews if review.verdict is Verdict.APPROVE]
     approvers = {
         review.reviewer.name: review.reviewer
-        for review in reviews
-        if review.verdict is Verdict.APPROVE
-        and review.evidence_digest == digest
-        and why_not(review.reviewer, model, excluded) is None
+        for review in given
+        if review.evidence_digest == digest and why_not(review.reviewer, model, excluded) is None
     }
+    void = {review.reviewer.name for review in given} - approvers.keys()
     missing = []
     for rule in rules:
         for demand in rule.approvals:
-            counted = sum(_counts(demand, approver, model) for approver in approvers.values())
-            if counted < demand.required:
-                missing.append(_sentence(rule, demand, counted, excluded))
+            counted = {name for name, approver in approvers.items() if _counts(demand, approver, model)}
+            if len(counted) < demand.required:
+                why = _why_void(demand, approvers.keys() - counted, void)
+                missing.append(_sentence(rule, demand, len(counted), excluded) + why)
     return missing
+
+
+def _why_void(demand: Approvals, others: Iterable[str], void: Iterable[str]) -> str:
+    reasons = [
+        *(f"{name} approved, but is not in {join(demand.from_)}." for name in sorted(others)),
+        *(f"{name} approved, but evidence or standing has changed since." for name in sorted(void)),
+    ]
+    return "".join(f" {reason}" for reason in reasons)
 
 
 def _counts(demand: Approvals, approver: Principal, model: str) -> bool:

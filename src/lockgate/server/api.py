@@ -24,6 +24,7 @@ from lockgate.promotions.target import Target
 from lockgate.registry.transaction import reading
 from lockgate.server import failures, view
 from lockgate.wire import (
+    ApproveBody,
     AskBody,
     AuditList,
     CheckBody,
@@ -135,9 +136,10 @@ def get_request(request_id: RowId, house: House, caller: Calling) -> RequestView
 
 
 @api.post("/requests/{request_id}/approve")
-def approve(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
-    """Approve a request on its present evidence."""
-    return view.request(review.approve(house, request_id, _said(body)), caller.base_url)
+def approve(request_id: RowId, house: House, caller: Calling, body: ApproveBody | None = None) -> RequestView:
+    """Approve a request on the evidence that it shows; 409 if that is not what it was when it was last looked at."""
+    seen = body.evidence_digest if body is not None else None
+    return view.request(review.approve(house, request_id, _said(body), seen), caller.base_url)
 
 
 @api.post("/requests/{request_id}/reject")

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio
 from sqlalchemy import Engine
@@ -101,7 +101,9 @@ class Edge:
         with reading_session(self._engine) as session:
             found = people.of_token(session, token_digest(token), use, now(session))
         if found is None:
-            raise Unauthenticated("The token is not valid (any more). `lockgate tokens create` makes a new one.")
+            raise Unauthenticated(
+                "The token is not valid (any more). An administrator makes a new one with `lockgate tokens create`."
+            )
         return found
 
     def _by_password(self, name: str, password: str) -> Principal:
@@ -120,7 +122,8 @@ class Edge:
     def _refuse(self, request: Request, error: LockgateError) -> Response:
         wants_page = "text/html" in request.headers.get("accept", "") and request.method == "GET"
         if isinstance(error, Unauthenticated) and wants_page:
-            return RedirectResponse(f"{self._settings.static_prefix}/lockgate/sign-in", 303)
+            wanted = quote(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
+            return RedirectResponse(f"{self._settings.static_prefix}/lockgate/sign-in?next={wanted}", 303)
         return failures.answer(error)
 
 

@@ -4,6 +4,7 @@ Run as a module, in an environment that `lockgate.settings` has prepared: MLflow
 """
 
 import os
+import socket
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -18,23 +19,25 @@ from lockgate import __version__
 from lockgate.access.principals import LOCKGATE, calling
 from lockgate.database.engine import engine_for, now, real_uri
 from lockgate.database.migrate import prepare_database
-from lockgate.errors import LockgateError
+from lockgate.errors import BadInput, LockgateError
 from lockgate.registry.adoption import adopt_all
 from lockgate.registry.transaction import transaction
-from lockgate.settings import SCHEME
+from lockgate.settings import BACKEND, REGISTRY, real_location
 from lockgate.workflow import people, policies
 from lockgate.workflow.stores import stores
 
 #: The versions of MLflow that the tests ran with.
 TESTED_MLFLOW = SpecifierSet(">=3.17.2,<3.18")
 
-_console = Console(stderr=True, highlight=False)
+_LONG_ENOUGH = 24
+_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def serve(host: str, port: int, workers: int, policy_file: str | None) -> None:
     """Prepare the database and serve until told to stop."""
     if (warning := untested(version("mlflow"))) is not None:
         _console.print(warning, style="yellow")
+    _check_free(host, port)
     with calling(LOCKGATE):
         once = _prepare(policy_file)
     _say_where(host, port, once)
@@ -46,13 +49,28 @@ def serve(host: str, port: int, workers: int, policy_file: str | None) -> None:
         workers=workers,
         log_config=str(_UVICORN_LOG_CONFIG),
         server_header=False,
+        # A worker imports for several seconds, on a busy machine for many.
+        timeout_worker_healthcheck=120,
     )
 
 
+def _check_free(host: str, port: int) -> None:
+    """Refuse a port that is taken before anything is changed or promised."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        raise BadInput(
+            f"Can't listen on {host} port {port} ({error.strerror}). Choose another port (`--port 5001`, and "
+            "MLFLOW_TRACKING_URI to match), or end what listens there."
+        ) from None
+
+
 def _prepare(policy_file: str | None) -> str | None:
-    for store in ("_MLFLOW_SERVER_REGISTRY_STORE", "_MLFLOW_SERVER_FILE_STORE"):
-        prepare_database(real_uri(os.environ[store].removeprefix(SCHEME)))
-    engine = engine_for(real_uri(os.environ["_MLFLOW_SERVER_REGISTRY_STORE"].removeprefix(SCHEME)))
+    registry = real_uri(real_location(REGISTRY))
+    for uri in dict.fromkeys((registry, real_uri(real_location(BACKEND)))):
+        prepare_database(uri)
+    engine = engine_for(registry)
     with transaction(engine) as session:
         adopted = adopt_all(session, now(session))
     if adopted:
@@ -60,7 +78,10 @@ def _prepare(policy_file: str | None) -> str | None:
     if policy_file:
         stored = policies.apply_at_start(stores(), Path(policy_file).read_text(encoding="utf-8"))
         _console.print(f"Policy version {stored.version} is in force.")
-    return people.ensure_admin(engine, os.environ.get("LOCKGATE_ADMIN_TOKEN") or None)
+    token = os.environ.get("LOCKGATE_ADMIN_TOKEN") or None
+    if token is not None and len(token) < _LONG_ENOUGH:
+        _console.print("LOCKGATE_ADMIN_TOKEN is short enough to be guessed. Use a long random one.", style="yellow")
+    return people.ensure_admin(engine, token)
 
 
 def untested(installed: str) -> str | None:
@@ -79,8 +100,8 @@ def _say_where(host: str, port: int, once: str | None) -> None:
     url = os.environ.get("LOCKGATE_PUBLIC_URL") or f"http://{shown}:{port}{prefix}"
     _console.print(f"Lockgate {__version__} serves MLflow {version('mlflow')} at {url}")
     if once is not None:
-        _console.print("This is the first start. Sign in once as admin, within an hour:", soft_wrap=True)
-        _console.print(f"  {url}/lockgate/sign-in?token={once}", soft_wrap=True, markup=False)
+        _console.print("Nobody has signed in as admin yet. This works once, within an hour, and gives you a token:")
+        _console.print(f"  {url}/lockgate/sign-in?token={once}", markup=False)
 
 
 def main() -> None:

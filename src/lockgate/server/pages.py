@@ -9,7 +9,7 @@ from fastapi.staticfiles import StaticFiles
 from fastapi.templating import Jinja2Templates
 from sqlalchemy import Engine
 
-from lockgate.access.principals import current_caller
+from lockgate.access.principals import Caller, current_caller
 from lockgate.errors import LockgateError
 from lockgate.server import view
 from lockgate.server.api import PageToken, in_workspace, list_requests
@@ -45,22 +45,37 @@ def pages(settings: WorkerSettings, engine: Engine) -> APIRouter:
         return _templates.TemplateResponse(request, template, context, status, headers=_HEADERS)
 
     @router.get("/sign-in")
-    def sign_in_page(request: Request, token: Annotated[str | None, Query(max_length=500)] = None) -> Response:
+    def sign_in_page(
+        request: Request,
+        token: Annotated[str | None, Query(max_length=500)] = None,
+        next: Annotated[str, Query(max_length=2_000)] = "",
+    ) -> Response:
         # A token in a URL ends up in logs: only one that is used up here and now may stand there.
-        return page(request, "sign_in.html", wrong=False) if token is None else enter(request, token, "sign-in")
+        if token is None:
+            return page(request, "sign_in.html", wrong=False, next=next)
+        signed_in = people.sign_in(engine, token, "sign-in")
+        if signed_in is None:
+            return page(request, "sign_in.html", 401, wrong=True, next="")
+        session_token, principal = signed_in
+        made, _, _ = people.create_token(engine, Caller(principal), principal.name, None)
+        welcome = page(request, "welcome.html", token=made, caller=principal)
+        return remember(request, welcome, session_token)
 
     @router.post("/sign-in")
-    def sign_in(request: Request, token: Annotated[str, Form(max_length=500)]) -> Response:
-        return enter(request, token.strip(), "api")
-
-    def enter(request: Request, token: str, use: str) -> Response:
-        signed_in = people.sign_in(engine, token, use)
+    def sign_in(
+        request: Request,
+        token: Annotated[str, Form(max_length=500)],
+        next: Annotated[str, Form(max_length=2_000)] = "",
+    ) -> Response:
+        signed_in = people.sign_in(engine, token.strip(), "api")
         if signed_in is None:
-            return page(request, "sign_in.html", 401, wrong=True)
-        answer = RedirectResponse(f"{prefix}/", 303, _HEADERS)
+            return page(request, "sign_in.html", 401, wrong=True, next=next)
+        return remember(request, RedirectResponse(_local(next) or f"{prefix}/", 303, _HEADERS), signed_in[0])
+
+    def remember(request: Request, answer: Response, session_token: str) -> Response:
         answer.set_cookie(
             SESSION_COOKIE,
-            signed_in[0],
+            session_token,
             max_age=int(people.SESSION_LIFETIME.total_seconds()),
             httponly=True,
             samesite="lax",
@@ -100,5 +115,15 @@ def pages(settings: WorkerSettings, engine: Engine) -> APIRouter:
             return page(request, "failure.html", error.status, message=error.message)
         return page(request, "request.html", asked=asked, caller=caller.principal)
 
+    @router.get("/")
+    def home() -> Response:
+        return RedirectResponse(f"{prefix}/lockgate/requests", 303)
+
     router.mount("/static", StaticFiles(directory=_WEB / "static"))
     return router
+
+
+def _local(path: str) -> str | None:
+    """Return a path of this site, or None for anything that could lead elsewhere."""
+    lasting = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
+    return path if lasting else None

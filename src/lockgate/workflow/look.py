@@ -16,7 +16,8 @@ from lockgate.promotions.target import Target
 from lockgate.registry import pointers
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict as ReviewVerdict
-from lockgate.workflow.case import Case, exclusions, study
+from lockgate.workflow.case import Case, assess, exclusions, study
+from lockgate.workflow.modelfile import model_file
 from lockgate.workflow.promote import request_named
 from lockgate.workflow.stores import Stores
 from lockgate.workflow.submit import expire_overdue
@@ -30,8 +31,20 @@ def request(stores: Stores, request_id: int) -> Case:
     """
     expire_overdue(stores)
     found = request_named(stores, request_id)
+    if found.state in LIVE:
+        return _looked_at_again(stores, found)
     with reading(stores.registry.engine) as session:
         return _case(session, stores, found)
+
+
+def _looked_at_again(stores: Stores, found: PromotionRequest) -> Case:
+    """Show what the evidence is now. If it changed, it is frozen anew: what is shown is what can be approved."""
+    file = model_file(stores, found.model, found.version)
+    with stores.registry.mutation(found.model) as begun:
+        request = requests.get(begun.session, found.id)
+        if request.state not in LIVE or request.has_expired(begun.now):
+            return _case(begun.session, stores, request)
+        return assess(begun.by_lockgate(), stores, request, file)
 
 
 @dataclass(frozen=True)

@@ -195,11 +195,11 @@ def ensure_admin(engine: Engine, token: str | None) -> str | None:
         token: A token that the principal `admin` shall have (`LOCKGATE_ADMIN_TOKEN`).
 
     Returns:
-        A one-time sign-in token, if there was no admin yet and none was given a token.
+        A one-time sign-in token, if no admin has ever got in and no token is given.
     """
     with transaction(engine) as session:
         at = now(session)
-        if token is None and people.active_admins(session) > 0:
+        if token is None and people.admins_have_entered(session):
             return None
         admin = _admin(session, at)
         if token is not None:

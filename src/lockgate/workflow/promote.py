@@ -104,9 +104,11 @@ def refusal(begun: Mutation, case: Case, unmet: list[str]) -> RefusedOnRecord:
             f" The evidence has changed since it was reviewed ({'; '.join(case.changes[:5])}), so earlier approvals "
             "no longer count."
         )
+    overtaken = requests.superseded_before(begun.session, request)
+    lost = f" Request {overtaken.id} for it was superseded: {overtaken.outcome}." if overtaken else ""
     reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(unmet, 1))
     return RefusedOnRecord(
-        f"Version {request.version} of '{request.model}' may not go to {request.target} yet.{changed} {reasons} "
+        f"Version {request.version} of '{request.model}' may not go to {request.target} yet.{lost}{changed} {reasons} "
         f"Promotion request {request.id}: {url}",
         unmet=unmet,
         request_id=request.id,

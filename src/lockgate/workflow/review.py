@@ -5,7 +5,7 @@ from dataclasses import replace
 from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import requests
-from lockgate.errors import Refused, RefusedOnRecord
+from lockgate.errors import ConflictOnRecord, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.promotions.request import PromotionRequest, State, valid_comment
 from lockgate.registry.aftermath import end
@@ -17,13 +17,19 @@ from lockgate.workflow.promote import carry_out_if_on_approval, request_named
 from lockgate.workflow.stores import Stores
 
 
-def approve(stores: Stores, request_id: int, comment: str | None) -> Case:
+def approve(stores: Stores, request_id: int, comment: str | None, seen: str | None = None) -> Case:
     """Approve a request on its present evidence; where the policy says so, the last approval promotes.
+
+    Args:
+        stores: The stores.
+        request_id: The request's number.
+        comment: Said with the approval.
+        seen: Digest of the evidence that the approver saw. Without it, what the request showed last.
 
     Raises:
         NotFound: if there is no such request.
         Refused: if the caller may not approve this one.
-        Conflict: if the request has ended.
+        Conflict: if the request has ended, or its evidence is not what the approver saw.
     """
     said = valid_comment(comment)
     known = request_named(stores, request_id)
@@ -31,6 +37,7 @@ def approve(stores: Stores, request_id: int, comment: str | None) -> Case:
     with stores.registry.mutation(known.model) as begun:
         case = assess(begun, stores, requests.get(begun.session, request_id), file)
         _check_standing(begun, case, Verdict.APPROVE)
+        _check_seen(case, seen)
         _add(begun, case.request, Verdict.APPROVE, said)
         approved = assess(begun, stores, requests.get(begun.session, request_id), file)
         return carry_out_if_on_approval(stores, begun, approved)
@@ -105,6 +112,19 @@ def _check_standing(begun: Mutation, case: Case, verdict: Verdict) -> None:
         reason=reason,
     )
     raise RefusedOnRecord(f"{reason}. Promotion request {case.request.id} is unchanged.")
+
+
+def _check_seen(case: Case, seen: str | None) -> None:
+    """Refuse an approval of evidence that the approver can't have seen; what is new is kept, to be looked at."""
+    if not case.changes and seen in (None, case.request.evidence_digest):
+        return
+    changes = "; ".join(case.changes[:5]) or f"it has the digest {case.request.evidence_digest}"
+    raise ConflictOnRecord(
+        f"The evidence has changed since you looked: {changes}. Look again (`lockgate show {case.request.id}`), then "
+        "approve.",
+        evidence_digest=case.request.evidence_digest,
+        changes=list(case.changes),
+    )
 
 
 def _add(begun: Mutation, request: PromotionRequest, verdict: Verdict, comment: str) -> None:
