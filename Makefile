@@ -21,7 +21,7 @@ demo: $(STAMP)  ## play a promotion end to end on real data (KEEP=1 leaves the s
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: $(STAMP)  ## run all tests, on SQLite and on a PostgreSQL that they start
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, types and the direction of imports
 	@$(BIN)/ruff format --check .

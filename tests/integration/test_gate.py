@@ -192,23 +192,32 @@ def test_a_request_opened_without_rules_does_not_outlive_their_coming(house: Hou
     assert "is protected now" in refused["message"]
 
 
-def test_renaming_does_not_carry_a_holder_under_other_rules(house: House) -> None:
-    house.apply_policy(ONE_APPROVAL.replace('"*"', '"strict-*"') + ONE_APPROVAL.partition("rules:\n")[2]
-                       .replace("name: production", "name: lax").replace('"*"', '"lax-*"').replace("required: 1", "required: 0"))  # fmt: skip
+def test_a_model_that_serves_is_not_renamed(house: House) -> None:
     model = house.new_model()
     with house.acting_as("ada") as client:
-        client.rename_registered_model(model, f"lax-{model}")
+        client.rename_registered_model(model, f"{model}-2")
+    house.promote(f"{model}-2", "1", "alias:champion")
+    with house.acting_as("ada") as client, pytest.raises(MlflowException) as refused:
+        client.rename_registered_model(f"{model}-2", model)
+    assert refused.value.error_code == "PERMISSION_DENIED"
+    assert "holds alias:champion" in refused.value.message
     with house.acting_as("bot") as client:
-        asked = house.ask(f"lax-{model}", "1", "alias:champion")
-        assert asked["state"] == "approved"
-        client.set_registered_model_alias(f"lax-{model}", "champion", "1")
-    with house.acting_as("ada") as client:
-        with pytest.raises(MlflowException) as refused:
-            client.rename_registered_model(f"lax-{model}", f"strict-{model}")
-        assert refused.value.error_code == "PERMISSION_DENIED"
-        assert "under rule 'lax'" in refused.value.message
-        client.rename_registered_model(f"lax-{model}", f"lax-other-{model}")
-        assert client.get_model_version_by_alias(f"lax-other-{model}", "champion").version == "1"
+        client.delete_registered_model_alias(f"{model}-2", "champion")
+        client.rename_registered_model(f"{model}-2", model)
+
+
+def test_nothing_about_staging_leaves_production_empty(house: House) -> None:
+    house.apply_policy(ONE_APPROVAL.replace("[stage:Production,", "[stage:Staging, stage:Production,"))
+    model = house.new_model(versions=2)
+    for version, target in (("1", "stage:Staging"), ("2", "stage:Staging"), ("1", "stage:Production")):
+        house.promote(model, version, target)
+    body = {"target": "stage:Staging", "reason": "back"}
+    refused = house.call("oz", "POST", f"/models/{model}/rollback", body, 409)
+    assert "would leave production empty" in refused["message"]
+    with house.acting_as("oz") as client:
+        error = refusal(client, model, "1", "stage:Staging")
+        assert error.error_code == "RESOURCE_CONFLICT"
+        assert client.get_model_version(model, "1").current_stage == "Production"
 
 
 def test_deleting_and_recreating_a_model_inherits_nothing(house: House) -> None:

@@ -142,6 +142,26 @@ def test_nobody_approves_what_they_have_not_seen(house: House) -> None:
     assert "sue approved, but evidence or standing has changed since" in looked["unmet"][0]
 
 
+@pytest.mark.parametrize("source", ["runs:/RUN/model", "mlflow-artifacts:/0/RUN/artifacts/model"])
+def test_the_signature_is_read_wherever_the_version_says_it_is(house: House, source: str, tmp_path) -> None:
+    house.apply_policy(ONE_APPROVAL + "    gates: [{name: signed, requires: {signature: true}}]\n")
+    file = tmp_path / "MLmodel"
+    with house.acting_as("ada") as client:
+        run_id = client.create_run("0").info.run_id
+        file.write_text("signature: {inputs: '[1]'}")
+        client.log_artifact(run_id, str(file), "model")
+        model = f"signed-{run_id}"
+        client.create_registered_model(model)
+        client.create_model_version(model, source.replace("RUN", run_id), run_id, await_creation_for=0)
+    asked = house.ask(model, "1", "alias:champion")
+    assert asked["gates"][0]["outcome"] == "passed"
+    act(house, "sue", asked, "approve")
+    with house.acting_as("ada") as client:
+        file.write_text("signature: {inputs: '[2]'}")
+        client.log_artifact(run_id, str(file), "model")
+    assert "signature.inputs was [1], is [2]" in act(house, "bot", asked, "promote", 403)["message"]
+
+
 def test_standing_is_that_of_the_moment(house: House) -> None:
     asked = house.ask(house.new_model(), "1", "stage:Production")
     house.call("admin", "POST", "/principals", {"name": "leaver", "roles": ["reviewer"], "groups": ["senior"]})

@@ -61,7 +61,7 @@ MUTATIONS: list[tuple[str, Callable[[MlflowClient, str], Any], str]] = [
     ("stage", lambda c, m: c.transition_model_version_stage(m, "1", "Production"), "target.moved"),
     ("archive", lambda c, m: c.transition_model_version_stage(m, "1", "Archived"), "target.moved"),
     ("alias", lambda c, m: c.set_registered_model_alias(m, "champion", "1"), "target.moved"),
-    ("unalias", lambda c, m: c.delete_registered_model_alias(m, "champion"), "target.moved"),
+    ("unalias", lambda c, m: c.delete_registered_model_alias(m, "shadow"), "target.moved"),
     ("delete version", lambda c, m: c.delete_model_version(m, "1"), "version.deleted"),
     ("rename", lambda c, m: c.rename_registered_model(m, f"{m}-renamed"), "model.renamed"),
     ("delete", lambda c, m: c.delete_registered_model(m), "model.deleted"),
@@ -74,6 +74,8 @@ def test_each_mutation_leaves_one_entry_and_one_event(
 ) -> None:
     house.apply_policy(NO_RULES)
     model = house.new_model()
+    with house.acting_as("ada") as client:
+        client.set_registered_model_alias(model, "shadow", "1")
     (last,) = rows(house, "SELECT max(id) FROM lockgate_audit")
     with house.acting_as("ada") as client:
         mutate(client, model)

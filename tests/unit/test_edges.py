@@ -11,6 +11,7 @@ from lockgate.access.selectors import Selector
 from lockgate.database.engine import real_uri
 from lockgate.errors import BadInput
 from lockgate.registry.authorship import artifact_folder
+from lockgate.registry.facts import UNREADABLE, ModelFile, parse_model_file
 from lockgate.settings import ServerSettings
 from lockgate.wire import VersionNumber
 
@@ -100,4 +101,46 @@ def test_mlflows_private_variables_are_called_what_we_call_them() -> None:
     ],
 )
 def test_files_belong_to_the_folder_of_their_run_or_model(path: str, folder: str) -> None:
-    assert artifact_folder(path) == folder
+    assert artifact_folder(path, "/srv/mlartifacts") == folder
+
+
+@pytest.mark.parametrize(
+    ("destination", "location"),
+    [
+        ("/srv/mlartifacts", "mlflow-artifacts:/loc/r/artifacts/model"),
+        ("/srv/mlartifacts", "mlflow-artifacts:/%6Coc/r/artifacts/model"),
+        ("/srv/mlartifacts", "mlflow-artifacts:/%256Coc/r/artifacts"),
+        ("/srv/mlartifacts", "mlflow-artifacts:/a/../loc/r/artifacts"),
+        ("/srv/mlartifacts", "/srv/mlartifacts/loc/r/artifacts"),
+        ("/srv/mlartifacts", "file:///srv/mlartifacts/loc/r/artifacts"),
+        ("/srv/mlartifacts", "/srv/x/../mlartifacts/loc/r/artifacts"),
+        ("./mlartifacts", "mlartifacts/loc/r/artifacts"),
+        ("s3://bucket/root", "s3://bucket/root/loc/r/artifacts"),
+    ],
+)
+def test_every_spelling_of_a_place_is_the_same_folder(destination: str, location: str) -> None:
+    assert artifact_folder(location, destination) == artifact_folder("loc/r/artifacts/model", destination)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "signature: &a {x: *a}",
+        "a: &a [x,x]\nb: &b [*a,*a]\nsignature: {inputs: *b}",
+        "signature: {inputs: 2020-01-01}",
+        "signature: {inputs: !!binary aGk=}",
+        "signature: {inputs: .nan}",
+        "signature: {inputs: 0x" + "f" * 6000 + "}",
+        "signature: " + "[" * 3000,
+        "- a list",
+        "\0",
+        "{",
+    ],
+)
+def test_a_model_file_that_somebody_made_up_is_unreadable(text: str) -> None:
+    assert parse_model_file(text) == UNREADABLE
+
+
+def test_a_model_file_as_mlflow_writes_it_is_read() -> None:
+    read = parse_model_file("signature: {inputs: '[]', outputs: null}\nsaved_input_example_info: {type: x}\n")
+    assert read == ModelFile("read", {"inputs": "[]", "outputs": None}, True)

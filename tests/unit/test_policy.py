@@ -123,7 +123,24 @@ def test_errors_name_the_line_and_what_is_allowed(text: str, line: int, says: st
     assert says in refused.value.message, refused.value.message
 
 
-@pytest.mark.parametrize("text", ["", "- a", "42", "version: 1\nrules: 7\n", "\0", "a: " + "[" * 5000, "x" * 300_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a",
+        "42",
+        "version: 1\nrules: 7\n",
+        "\0",
+        "a: " + "[" * 5000,
+        "x" * 300_000,
+        "\ud800",
+        "version: !!python/object:os.system 1",
+        "rules: !foo []",
+        "{[a]: b}",
+        "version: 2024-99-99",
+        "rules: [{<<: 3}]",
+    ],
+)
 def test_anything_else_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(BadInput):
         read_policy(text)

@@ -63,6 +63,9 @@ def test_nothing_else_goes_wrong(text: str) -> None:
         "ｃｈａｍｐｉｏｎ",
         "champlon",
         "champ1on",
+        "charnpion",
+        "cham-pion",
+        "_champion",
     ],
 )
 def test_look_alikes_of_a_protected_alias_are_seen(alias: str) -> None:

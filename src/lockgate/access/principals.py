@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 
-from lockgate.access.roles import Permission, Role, RoleBinding, least_role, roles_with
+from lockgate.access.roles import PERMISSIONS, Permission, Role, RoleBinding, least_role, roles_with
 from lockgate.errors import Refused, Unauthenticated
 
 
@@ -39,7 +39,7 @@ class Principal:
 
     def may_somewhere(self, permission: Permission) -> bool:
         """Say whether the principal holds a permission on any model at all."""
-        return self.active and any(binding.permits(permission, binding.pattern) for binding in self.bindings)
+        return self.active and any(permission in PERMISSIONS[binding.role] for binding in self.bindings)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,13 @@ def find(session: Session, name: str) -> Principal | None:
     return load(session, [found])[found] if found is not None else None
 
 
+def differing_in_case(session: Session, name: str) -> str | None:
+    """Return the name of a principal that differs from this one only in case."""
+    return session.execute(
+        select(principals.c.name).where(func.lower(principals.c.name) == name.lower(), principals.c.name != name)
+    ).scalar()
+
+
 def every(session: Session) -> list[Principal]:
     """Return all principals, by name."""
     ids = session.execute(select(principals.c.id)).scalars().all()
@@ -62,12 +69,17 @@ def every(session: Session) -> list[Principal]:
 
 def of_token(session: Session, digest: str, use: str, now: datetime) -> Principal | None:
     """Return the active principal behind a valid token of a use: `api`, `session` or `sign-in`."""
+    parent = tokens.alias()
     found = session.execute(
-        select(tokens.c.principal_id).where(
+        select(tokens.c.principal_id)
+        .outerjoin(parent, tokens.c.parent == parent.c.digest)
+        .where(
             tokens.c.digest == digest,
             tokens.c.use == use,
             tokens.c.revoked_at.is_(None),
             or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > to_ms(now)),
+            parent.c.revoked_at.is_(None),
+            or_(parent.c.expires_at.is_(None), parent.c.expires_at > to_ms(now)),
         )
     ).scalar()
     principal = load(session, [found]).get(found) if found is not None else None
@@ -140,15 +152,22 @@ def admins_have_entered(session: Session) -> bool:
 
 
 def add_token(
-    session: Session, principal_id: int, digest: str, use: str, now: datetime, expires_at: datetime | None
+    session: Session,
+    principal_id: int,
+    digest: str,
+    use: str,
+    now: datetime,
+    expires_at: datetime | None,
+    parent: str | None = None,
 ) -> int:
-    """Store a token's digest; return the token's id."""
+    """Store a token's digest; return the token's id. `parent` is the digest of the token that it ends with."""
     statement = insert(tokens).values(
         principal_id=principal_id,
         digest=digest,
         use=use,
         created_at=to_ms(now),
         expires_at=to_ms(expires_at) if expires_at else None,
+        parent=parent,
     )
     return int(session.execute(statement.returning(tokens.c.id)).scalar_one())
 

@@ -65,6 +65,7 @@ tokens = Table(
     Column("principal_id", ForeignKey("lockgate_principals.id"), nullable=False, index=True),
     Column("digest", String(64), nullable=False, unique=True),
     Column("use", String(16), nullable=False),  # api, session, sign-in
+    Column("parent", String(64)),  # digest of the token that this one ends with
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),

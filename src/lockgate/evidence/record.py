@@ -34,6 +34,8 @@ class Evidence:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     datasets: tuple[Dataset, ...] = ()
+    #: Whether the `MLmodel` file could be read: `read`, `missing` or `unreadable`.
+    model_file: str = "missing"
     #: The model signature as MLflow wrote it beside the model; None if it has none.
     signature: JsonMap | None = None
     has_input_example: bool = False

@@ -21,7 +21,7 @@ from lockgate.gates.policy import (
     SoakTime,
 )
 
-MAX_BYTES = 200_000
+MAX_LENGTH = 200_000
 
 #: In force until somebody applies a policy.
 DEFAULT_POLICY = """\
@@ -66,10 +66,9 @@ def read_policy(text: str) -> Policy:
     Raises:
         BadInput: naming each line that is wrong and what is allowed there.
     """
-    if len(text.encode()) > MAX_BYTES:
-        raise BadInput(f"A policy file may have {MAX_BYTES} bytes; this one has {len(text.encode())}.")
-    root = _parse(text)
-    data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    if len(text) > MAX_LENGTH:
+        raise BadInput(f"A policy file may have {MAX_LENGTH} characters; this one has {len(text)}.")
+    root, data = _parse(text)
     if not isinstance(data, dict):
         raise BadInput("A policy is a mapping that starts with `version: 1` and has `rules`.")
     try:
@@ -79,13 +78,15 @@ def read_policy(text: str) -> Policy:
         raise BadInput("The policy is not valid.\n" + "\n".join(problems), problems=problems) from None
 
 
-def _parse(text: str) -> yaml.Node | None:
+def _parse(text: str) -> tuple[yaml.Node | None, Any]:
     try:
         for token in yaml.scan(text):
             if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
                 line = token.start_mark.line + 1
                 raise BadInput(f"line {line}: anchors and aliases (& and *) are not allowed; quote a name with *.")
-        root = yaml.compose(text)
+        root = yaml.compose(text, Loader=_Loader)
+        _refuse_repeated_keys(root)
+        return root, yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise BadInput(f"line {line}: this is not YAML: {error.problem}.") from None
@@ -93,14 +94,16 @@ def _parse(text: str) -> yaml.Node | None:
         raise BadInput(f"This is not YAML: {error}") from None
     except RecursionError:
         raise BadInput("The policy is nested too deeply.") from None
-    _refuse_repeated_keys(root)
-    return root
+    except ValueError as error:
+        raise BadInput(f"This is not YAML that can be read: {error}") from None
 
 
 def _refuse_repeated_keys(node: yaml.Node | None) -> None:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise BadInput(f"line {key.start_mark.line + 1}: a setting's name is a word.")
             if key.value in seen:
                 raise BadInput(f"line {key.start_mark.line + 1}: `{key.value}` stands here twice; keep one.")
             seen.add(key.value)

@@ -12,7 +12,7 @@ TARGET_STAGES = ("Staging", "Production")
 _ALIAS = re.compile(r"[\w\-]{1,255}")
 _VERSION_LIKE_ALIAS = re.compile(r"[vV]\d+")
 # Letters and digits that pass for one another at a glance.
-_LOOKALIKES = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "-": "_"})
+_LOOKALIKES = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s"})
 
 
 @dataclass(frozen=True, order=True)
@@ -66,8 +66,8 @@ def _valid_alias(name: str) -> str:
 def looks_like(alias: str, protected: str) -> bool:
     """Say whether an alias could be taken for a protected one without being it.
 
-    Compared are the visible characters, without case, accents and width; a letter outside ASCII counts as
-    looking like any one character, since every alphabet has twins of Latin letters.
+    Compared are letters and digits, without case, accents, width and what stands between them; a letter outside
+    ASCII counts as looking like any one character, since every alphabet has twins of Latin letters.
     """
     if alias == protected:
         return False
@@ -79,5 +79,5 @@ def looks_like(alias: str, protected: str) -> bool:
 
 def _visible(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text)
-    shown = (c for c in decomposed if unicodedata.category(c)[0] in "LNP")
-    return "".join(shown).casefold().translate(_LOOKALIKES)
+    shown = (c for c in decomposed if unicodedata.category(c)[0] in "LN")
+    return "".join(shown).casefold().translate(_LOOKALIKES).replace("rn", "m")

@@ -52,7 +52,7 @@ class _Watched:
     def _by_caller(self, path: str | None) -> None:
         with told_by_mlflow():
             current_caller().require_somewhere(Permission.WRITE)
-            self.lockgate_authorship.note(ARTIFACTS, artifact_folder(path or ""))
+            self.lockgate_authorship.note(ARTIFACTS, artifact_folder(path or "", self.lockgate_authorship.destination))
 
 
 class _Uploads(_Watched):

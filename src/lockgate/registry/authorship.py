@@ -2,6 +2,10 @@
 written by anybody and count for nothing here.
 """
 
+import os
+import posixpath
+from urllib.parse import unquote, urlsplit
+
 from sqlalchemy import Engine
 
 from lockgate.access.principals import current_caller
@@ -23,10 +27,12 @@ class Authorship:
 
     Args:
         engine: The registry's database, where our tables are.
+        destination: Where the server keeps artifacts.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, destination: str) -> None:
         self._engine = engine
+        self.destination = destination
         self._written: set[tuple[str, str, int]] = set()
 
     def note(self, kind: str, thing: str | None) -> None:
@@ -48,12 +54,38 @@ class Authorship:
         self._written.add((kind, thing, who))
 
 
-def artifact_folder(path: str) -> str:
-    """Return the folder that a file belongs to: that of its run or logged model where the path shows it.
+def artifact_folder(location: str, destination: str) -> str:
+    """Return the folder that files at a location belong to: that of their run or logged model, if the path shows it.
 
-    MLflow lays them out as `<experiment>/<run>/artifacts/...` and `<experiment>/models/<model>/artifacts/...`.
+    MLflow lays them out as `<experiment>/<run>/artifacts/...` and `<experiment>/models/<model>/artifacts/...`. Every
+    spelling of a place gives the same folder: percent-encoded, with `.` and `..`, through the server or around it.
+
+    Args:
+        location: A path below the server's artifacts destination, or the URI of a run, model or version.
+        destination: The artifacts destination.
     """
-    parts = [part for part in path.split("/") if part not in ("", ".")]
-    if "artifacts" in parts:
-        return "/".join(parts[: parts.index("artifacts") + 1])
-    return "/".join(parts)
+    path = _below(_decoded(location), _decoded(destination))
+    parts = [part for part in posixpath.normpath(f"/{path}").split("/") if part]
+    return "/".join(parts[: parts.index("artifacts") + 1] if "artifacts" in parts else parts)
+
+
+def _decoded(text: str) -> str:
+    while (decoded := unquote(text)) != text:
+        text = decoded
+    return text
+
+
+def _below(location: str, destination: str) -> str:
+    """Return a location as a path below the destination if it lies there, else its own path."""
+    if _is_local(location) and _is_local(destination):
+        root = os.path.abspath(urlsplit(destination).path)
+        for path in (os.path.abspath(urlsplit(location).path), os.path.realpath(urlsplit(location).path)):
+            if path.startswith(root + os.sep):
+                return path.removeprefix(root)
+        return urlsplit(location).path
+    root = destination.rstrip("/") + "/"
+    return location.removeprefix(root) if location.startswith(root) else urlsplit(location).path
+
+
+def _is_local(location: str) -> bool:
+    return urlsplit(location).scheme in ("", "file")

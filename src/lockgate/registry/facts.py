@@ -1,5 +1,6 @@
 """Gathering evidence: what MLflow's tables and files say about a version, and who Lockgate saw shaping it."""
 
+import json
 import posixpath
 import tempfile
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ from mlflow.server.handlers import (
     _is_servable_proxied_run_artifact_root,
 )
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelTag
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
+from mlflow.utils.uri import append_to_uri_path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -28,39 +31,61 @@ from lockgate.database.identities import Model, Version
 from lockgate.evidence.record import Dataset, Evidence
 from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder
 
-_MAX_MODEL_FILE = 5_000_000
+_MAX_MODEL_FILE = 1_000_000
 
 
 @dataclass(frozen=True)
 class ModelFile:
     """What the `MLmodel` file beside a version's artifacts says, as far as evidence needs it."""
 
+    #: `read`, `missing` (nothing there) or `unreadable` (something is, and it is no `MLmodel`).
+    state: str = "missing"
     signature: dict[str, Any] | None = None
     has_input_example: bool = False
 
 
-def read_model_file(storage_location: str) -> ModelFile:
-    """Read the `MLmodel` file of a version. No file, or one that is no `MLmodel`, says nothing.
+UNREADABLE = ModelFile("unreadable")
+
+
+def read_model_file(tracking: TrackingStore, storage_location: str) -> ModelFile:
+    """Read the `MLmodel` file of a version, which whoever uploaded it may have written by hand.
 
     Args:
+        tracking: MLflow's tracking store, which knows where a run keeps its artifacts.
         storage_location: Where the version's artifacts are, as MLflow resolved it.
     """
     try:
-        repository, path = _locate(storage_location, "MLmodel")
+        repository, path = _locate(_resolved(tracking, storage_location), "MLmodel")
         with tempfile.TemporaryDirectory() as folder:
             local = Path(repository.download_artifacts(path, folder))
             if local.stat().st_size > _MAX_MODEL_FILE:
-                return ModelFile()
-            content = yaml.safe_load(local.read_text(encoding="utf-8"))
+                return UNREADABLE
+            text = local.read_text(encoding="utf-8")
     except Exception:  # noqa: BLE001 - repositories raise whatever their storage's library raises
         return ModelFile()
-    if not isinstance(content, dict):
-        return ModelFile()
-    signature = content.get("signature")
-    return ModelFile(
-        signature=signature if isinstance(signature, dict) else None,
-        has_input_example=bool(content.get("saved_input_example_info")),
-    )
+    return parse_model_file(text)
+
+
+def parse_model_file(text: str) -> ModelFile:
+    """Read the text of an `MLmodel` file. Aliases, with which little text can mean a lot, are not followed."""
+    try:
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
+            return UNREADABLE
+        content = yaml.load(text, yaml.CSafeLoader)
+        signature = content.get("signature")
+        # MLflow writes texts only; whatever is not JSON is no signature.
+        known = json.loads(json.dumps(signature, allow_nan=False)) if isinstance(signature, dict) else None
+        return ModelFile("read", known, bool(content.get("saved_input_example_info")))
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
+        return UNREADABLE
+
+
+def _resolved(tracking: TrackingStore, location: str) -> str:
+    """Return where a `runs:/` location really is; any other as it is."""
+    if urlparse(location).scheme != "runs":
+        return location
+    run_id, path = RunsArtifactRepository.parse_runs_uri(location)
+    return str(append_to_uri_path(tracking.get_run(run_id).info.artifact_uri, path))
 
 
 def _locate(storage_location: str, file: str) -> tuple[ArtifactRepository, str]:
@@ -70,22 +95,14 @@ def _locate(storage_location: str, file: str) -> tuple[ArtifactRepository, str]:
     return _get_artifact_repository_for_uri(storage_location), file
 
 
-@dataclass(frozen=True)
-class Makers:
-    """Ids of the principals that shaped a version."""
-
-    registrar: int | None
-    authors: frozenset[int]
-
-
 def gather(
     session: Session,
     tracking: TrackingStore,
     model: Model,
     version: Version,
     file: ModelFile,
-) -> tuple[Evidence, Makers]:
-    """Return the evidence about a version as it is now, and who shaped it.
+) -> Evidence:
+    """Return the evidence about a version as it is now, with who shaped it.
 
     Args:
         session: The transaction.
@@ -102,9 +119,10 @@ def gather(
         )
     ).scalar_one()
     run = _run(tracking, row.run_id)
-    makers = Makers(version.registrar_id, frozenset(authors.of(session, _made_of(row, run))))
-    known = people.load(session, makers.authors | ({makers.registrar} if makers.registrar is not None else set()))
-    evidence = Evidence(
+    made_by = authors.of(session, _made_of(row, run, tracking.authorship.destination))
+    registrar = version.registrar_id
+    known = people.load(session, made_by | ({registrar} if registrar is not None else set()))
+    return Evidence(
         number=version.number,
         created_at=row.creation_time or 0,
         source=row.source or "",
@@ -112,13 +130,13 @@ def gather(
         description=row.description or "",
         version_tags={tag.key: tag.value or "" for tag in row.model_version_tags},
         model_tags=_model_tags(session, model),
+        model_file=file.state,
         signature=file.signature,
         has_input_example=file.has_input_example,
-        registrar=known[makers.registrar].name if makers.registrar is not None else "",
-        authors=tuple(sorted(known[author].name for author in makers.authors)),
+        registrar=known[registrar].name if registrar is not None else "",
+        authors=tuple(sorted(known[author].name for author in made_by)),
         **(_run_facts(run) if run is not None else {}),
     )
-    return evidence, makers
 
 
 def storage_location(session: Session, workspace: str, name: str, number: int) -> str:
@@ -163,11 +181,11 @@ def _run_facts(run: Run) -> dict[str, Any]:
     }
 
 
-def _made_of(row: SqlModelVersion, run: Run | None) -> list[tuple[str, str]]:
+def _made_of(row: SqlModelVersion, run: Run | None, destination: str) -> list[tuple[str, str]]:
     things = [(RUN, row.run_id or "")]
     for uri in (row.source, row.storage_location, run.info.artifact_uri if run else None):
         path = urlparse(uri or "").path
-        things.append((ARTIFACTS, artifact_folder(path)))
+        things.append((ARTIFACTS, artifact_folder(uri or "", destination)))
         things += [(LOGGED_MODEL, part) for part in path.split("/") if part.startswith("m-")]
         if (uri or "").startswith("models:/m-"):
             things.append((LOGGED_MODEL, posixpath.basename(path)))

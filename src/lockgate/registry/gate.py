@@ -31,11 +31,14 @@ class Gate(Protocol):
             Refused: saying which target is closed and what to do instead.
         """
 
+    def check_side_effects(self, mutation: Mutation, target: Target, changes: Sequence[Change]) -> None:
+        """Refuse to carry out a decision about one target that would leave production empty."""
+
     def check_deletion(self, mutation: Mutation, what: str, changes: Sequence[Change]) -> None:
         """Refuse a deletion that would empty a closed target."""
 
     def check_rename(self, mutation: Mutation, new_name: str) -> None:
-        """Refuse a rename that would take what a target holds under other rules."""
+        """Refuse to rename a model that holds a closed target, or to a name that is not allowed."""
 
     def check_name(self, mutation: Mutation, name: str) -> None:
         """Refuse a name for a model that the policy's naming does not allow."""

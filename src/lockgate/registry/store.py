@@ -282,6 +282,8 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
                 self.gate.check_alias(begun, alias)
             super().set_registered_model_alias(name, alias, version)
             self._check_moved(begun, wanted)
+            if not changes:
+                return
             settle(begun, changes, decisions)
             begun.record(
                 EventType.TARGET_MOVED,
@@ -299,6 +301,8 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             decisions = self.gate.check_direct(begun, changes)
             super().delete_registered_model_alias(name, alias)
             self._check_moved(begun, wanted)
+            if not changes:
+                return
             settle(begun, changes, decisions)
             begun.record(
                 EventType.TARGET_MOVED,
@@ -324,14 +328,19 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             decision_id: The decision.
             request_id: The request that it is about.
         """
-        if target.kind == "stage":
-            wanted = begun.pointers.with_stage(version, target.name, archive_others=True)
+        is_stage = target.kind == "stage"
+        wanted = (
+            begun.pointers.with_stage(version, target.name, archive_others=True)
+            if is_stage
+            else begun.pointers.with_alias(target.name, version)
+        )
+        changes = begun.pointers.changes_to(wanted)
+        self.gate.check_side_effects(begun, target, changes)
+        if is_stage:
             super().transition_model_version_stage(begun.name, version, target.name, True)
         else:
-            wanted = begun.pointers.with_alias(target.name, version)
-            super().set_registered_model_alias(begun.name, target.name, str(version))
+            super().set_registered_model_alias(begun.name, target.name, version)
         self._check_moved(begun, wanted)
-        changes = begun.pointers.changes_to(wanted)
         settle(begun, changes, {change.target: decision_id for change in changes}, request_id)
 
     def get_latest_versions(self, name: str, stages: Sequence[str] | None = None) -> list[ModelVersion]:

@@ -92,8 +92,7 @@ def _incumbent(session: Session, stores: Stores, model: Model, holder: int | Non
     known = identities.version(session, model.id, holder)
     if known is None:
         return None
-    evidence, _ = gather(session, stores.tracking, model, known, ModelFile())
-    return evidence
+    return gather(session, stores.tracking, model, known, ModelFile())
 
 
 def assess(begun: Mutation, stores: Stores, request: PromotionRequest, file: ModelFile) -> Case:
@@ -112,7 +111,7 @@ def assess(begun: Mutation, stores: Stores, request: PromotionRequest, file: Mod
     """
     check_live(begun, request)
     version = identify_version(begun.session, begun.model, request.version)
-    evidence, _ = gather(begun.session, stores.tracking, begun.model, version, file)
+    evidence = gather(begun.session, stores.tracking, begun.model, version, file)
     changes: list[str] = []
     if evidence.digest != request.evidence_digest:
         changes = evidence.changes_since(requests.evidence(begun.session, request.id))

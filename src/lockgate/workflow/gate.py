@@ -9,7 +9,7 @@ from lockgate.database.history import NewDecision
 from lockgate.decisions.verdict import DecisionKind, why_not_carry_out, why_not_roll_back
 from lockgate.errors import Conflict, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
-from lockgate.gates.policy import Policy, Rule
+from lockgate.gates.policy import Policy
 from lockgate.promotions.request import PromotionRequest
 from lockgate.promotions.target import Target
 from lockgate.registry import pointers
@@ -139,6 +139,17 @@ class PolicyGate:
         )
         return decision
 
+    def check_side_effects(self, mutation: Mutation, target: Target, changes: Sequence[Change]) -> None:
+        """Refuse to carry out a decision about one target that would leave production empty."""
+        production = Target("stage", "Production")
+        policy = policies.current(mutation.session).policy
+        for change in changes:
+            if change.target == production != target and not change.gained and policy.protects(production):
+                raise Conflict(
+                    f"Version {max(change.lost)} serves {production}; moving it to {target} would leave production "
+                    "empty. Promote another version to production first."
+                )
+
     def check_deletion(self, mutation: Mutation, what: str, changes: Sequence[Change]) -> None:
         """Refuse a deletion that would empty a closed target."""
         policy = policies.current(mutation.session).policy
@@ -150,17 +161,16 @@ class PolicyGate:
             )
 
     def check_rename(self, mutation: Mutation, new_name: str) -> None:
-        """Refuse a rename that would take what a target holds under other rules."""
+        """Refuse to rename a model that serves: production would be empty under the old name, and not approved
+        under the new one."""
         policy = policies.current(mutation.session).policy
         self.check_name(mutation, new_name)
-        for target, held in mutation.pointers.holders.items():
-            before = policy.rules_for(mutation.name, target)
-            after = policy.rules_for(new_name, target)
-            if held and policy.protects(target) and before != after:
-                raise Refused(
-                    f"'{mutation.name}' holds {target} under {_named(before)}, and as {new_name!r} it would hold it "
-                    f"under {_named(after)}. Clear the target first, or choose a name under the same rules."
-                )
+        held = [str(t) for t, versions in mutation.pointers.holders.items() if versions and policy.protects(t)]
+        if held and new_name != mutation.name:
+            raise Refused(
+                f"'{mutation.name}' can't be renamed while it holds {' and '.join(sorted(held))}: what loads it by "
+                "name would find nothing. Let somebody with the role releaser clear the target first."
+            )
 
     def check_name(self, mutation: Mutation, name: str) -> None:
         """Refuse a name that the policy's naming does not allow."""
@@ -182,8 +192,3 @@ class PolicyGate:
             held = pointers.read(session, registry.workspace, name)
             back_to = served_before(history.tenures(session, known.id, target), held.newest(target))
             return back_to.version if back_to else None
-
-
-def _named(rules: Sequence[Rule]) -> str:
-    names = [f"'{rule.name}'" for rule in rules]
-    return f"rule {' and '.join(names)}" if names else "no rule"

@@ -9,4 +9,4 @@ def model_file(stores: Stores, name: str, version: int) -> ModelFile:
     """Return what the file says; nothing if there is no such version or file."""
     with reading(stores.registry.engine) as session:
         location = storage_location(session, stores.registry.workspace, name, version)
-    return read_model_file(location) if location else ModelFile()
+    return read_model_file(stores.tracking, location) if location else ModelFile()

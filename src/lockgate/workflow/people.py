@@ -22,6 +22,7 @@ from lockgate.events.event import EventType
 from lockgate.registry.transaction import transaction
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
+_RESERVED = ("lockgate", "system", "anonymous")
 _MIN_PASSWORD = 8
 _MAX_PASSWORD = 1024
 _STRONG_ROLES = (Role.MAINTAINER, Role.ADMIN)
@@ -72,6 +73,8 @@ def add(engine: Engine, caller: Caller, new: NewPrincipal) -> tuple[Principal, b
         _check_may_change(caller, known, new)
         at = now(session)
         if known is None:
+            if (twin := people.differing_in_case(session, new.name)) is not None:
+                raise BadInput(f"There is {twin} already, who could be taken for {new.name}. Choose another name.")
             principal_id = people.add(session, new.name, new.kind or Kind.USER, at)
         elif new.kind not in (None, known.kind):
             raise BadInput(f"{known.name} is a {known.kind} account and stays one. Choose another name.")
@@ -244,7 +247,11 @@ def sign_in(engine: Engine, token: str, use: str) -> tuple[str, Principal] | Non
         if use == "sign-in":
             people.revoke_digest(session, digest, at)
         session_token = new_token()
-        people.add_token(session, principal.id, token_digest(session_token), "session", at, at + SESSION_LIFETIME)
+        # A session that an API token began ends with it.
+        parent = digest if use == "api" else None
+        people.add_token(
+            session, principal.id, token_digest(session_token), "session", at, at + SESSION_LIFETIME, parent
+        )
         return session_token, principal
 
 
@@ -260,6 +267,8 @@ def _check_new(new: NewPrincipal) -> None:
             f"{new.name[:100]!r} is no name for a principal. Use letters, digits and . _ @ + -, at most 100, "
             "starting with a letter or digit."
         )
+    if new.name.lower() in _RESERVED:
+        raise BadInput(f"The name {new.name!r} is Lockgate's own. Choose another one.")
     for group in new.groups:
         if not _NAME.fullmatch(group):
             raise BadInput(f"{group[:100]!r} is no name for a group. Use letters, digits and . _ @ + -.")

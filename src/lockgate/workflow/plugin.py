@@ -13,7 +13,7 @@ from lockgate.registry import artifacts
 from lockgate.registry.authorship import Authorship
 from lockgate.registry.store import GovernedStore, WorkspaceGovernedStore
 from lockgate.registry.tracking import GovernedTrackingStore, WorkspaceGovernedTrackingStore
-from lockgate.settings import REGISTRY, real_location
+from lockgate.settings import ARTIFACTS, REGISTRY, real_location
 from lockgate.workflow.gate import PolicyGate
 
 
@@ -39,4 +39,4 @@ def artifact_repository(artifact_uri: str) -> ArtifactRepository:
 
 @functools.cache
 def _authorship() -> Authorship:
-    return Authorship(engine_for(real_uri(real_location(REGISTRY))))
+    return Authorship(engine_for(real_uri(real_location(REGISTRY))), real_location(ARTIFACTS))

@@ -8,10 +8,9 @@ from lockgate.audit.entry import AuditOutcome
 from lockgate.database import history, identities, policies, requests
 from lockgate.database.history import NewDecision
 from lockgate.decisions.verdict import DecisionKind, why_not_carry_out
-from lockgate.errors import Conflict, NotFound, RefusedOnRecord
+from lockgate.errors import NotFound, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.promotions.request import PromotionRequest, State
-from lockgate.promotions.target import Target
 from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
@@ -118,7 +117,6 @@ def refusal(begun: Mutation, case: Case, unmet: list[str]) -> RefusedOnRecord:
 
 def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
     request = case.request
-    _refuse_to_empty_production(begun, request)
     before = begun.pointers.newest(request.target)
     decision = history.add_decision(
         begun.session,
@@ -156,16 +154,3 @@ def version_id(begun: Mutation, number: int | None) -> str | None:
     """Return the id of a version of the mutation's model."""
     known = identities.version(begun.session, begun.model.id, number) if number is not None else None
     return known.id if known else None
-
-
-def _refuse_to_empty_production(begun: Mutation, request: PromotionRequest) -> None:
-    production = Target("stage", "Production")
-    if (
-        request.target == Target("stage", "Staging")
-        and begun.pointers.of(production) == {request.version}
-        and policies.current(begun.session).policy.protects(production)
-    ):
-        raise Conflict(
-            f"Version {request.version} serves {production}; moving it to {request.target} would leave production "
-            "empty. Promote another version to production first."
-        )

@@ -67,7 +67,7 @@ def find_or_open(
             expire(begun, request)
     stored = policies.current(begun.session)
     _check_askable(begun, stored, version, target)
-    evidence, _ = gather(begun.session, stores.tracking, begun.model, known, file)
+    evidence = gather(begun.session, stores.tracking, begun.model, known, file)
     rules = stored.policy.rules_for(begun.name, target)
     lifetime = min((rule.expires_after for rule in rules), default=DEFAULT_EXPIRY)
     request = requests.add(
