@@ -105,7 +105,7 @@ def friday_afternoon(steps: Steps) -> Trained:
     bad = steps.train("junior", UNDER_TRAINED)
     narrator.say("The weekend is near, and this is the call that used to work:")
     refusal = steps.refused_transition(
-        "junior", bad, "Production", because=("auc-floor", "documented", CHECK, "group:senior", "releaser")
+        "junior", bad, "Production", because=("auc-floor", "documented", CHECK, "group:senior", "service:release-bot")
     )
     expect(refusal["request_id"] == 1, f"The attempt left request {refusal['request_id']}, not the first.")
     narrator.say(
