@@ -32,6 +32,7 @@ CAST: dict[str, dict[str, Any]] = {
     "rex": {"roles": ["reviewer"]},
     "ci": {"kind": "service", "roles": ["contributor", "releaser"]},
     "bot": {"kind": "service", "roles": ["releaser", "contributor"]},
+    "relay": {"kind": "service", "roles": ["releaser"]},
     "oz": {"roles": ["operator", "contributor"]},
     "vic": {"roles": ["viewer"]},
     "max": {"roles": ["maintainer"]},

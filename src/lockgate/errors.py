@@ -62,7 +62,7 @@ class Refused(LockgateError):
 
 
 class RefusedOnRecord(Refused):
-    """A refused promotion: the request that the call opened and the audit entry of the refusal are kept."""
+    """A refusal that is put on record: the audit entry, and a request that the call opened, are kept."""
 
     keeps_writes = True
 

@@ -26,7 +26,7 @@ Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
 VersionNumber = Annotated[int, BeforeValidator(_version_number), PlainSerializer(str, return_type=str)]
 #: Of models; MLflow allows almost everything in them.
 Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]+$")]
-CheckName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")]
+CheckName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w .\-/]+$")]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 TargetText = Annotated[str, Field(min_length=1, max_length=300)]
 Text = Annotated[str, Field(max_length=10_000)]

@@ -31,7 +31,7 @@ def test_passwords_and_tokens_let_in_and_nothing_else(house: House) -> None:
     assert [status_with(house, headers) for headers in good] == [200, 200, 200]
     bad = [
         basic(name, "wrong horse"), basic("nobody", "correct horse"), basic(name, ""), basic("admin", token),
-        basic("a\0b", "x"), {"Authorization": "Basic !!!"}, {"Authorization": "Bearer x"},
+        basic("a\0b", "x"), {"Authorization": "Basic !!!"}, {"Authorization": b"Basic \xe9"}, {"Authorization": "Bearer x"},
         {"Authorization": "Digest x"}, {"Authorization": token}, {"Cookie": f"lockgate_session={token}"},
     ]  # fmt: skip
     assert [status_with(house, headers) for headers in bad] == [401] * len(bad)

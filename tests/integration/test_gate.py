@@ -131,6 +131,19 @@ def test_closed_targets_are_left_only_by_those_who_may_carry_out(house: House) -
         client.delete_model_version(model, "1")
 
 
+def test_a_releaser_needs_no_other_role(house: House) -> None:
+    model = house.new_model()
+    asked = house.ask(model, "1", "stage:Production")
+    house.call("sue", "POST", f"/requests/{asked['id']}/approve", {})
+    with house.acting_as("relay") as client:
+        for _ in range(2):
+            client.transition_model_version_stage(model, "1", "Production")
+        with pytest.raises(MlflowException, match="needs the role contributor"):
+            client.set_registered_model_alias(model, "shadow", "1")
+        client.transition_model_version_stage(model, "1", "Archived")
+        assert client.get_model_version(model, "1").current_stage == "Archived"
+
+
 def test_what_no_rule_names_moves_as_in_stock_mlflow(house: House) -> None:
     model = house.new_model(versions=2)
     with house.acting_as("ada") as client:

@@ -80,9 +80,12 @@ class Connection:
             raise Unreachable(
                 f"No answer from {self._uri} ({error}). Is the server up, and MLFLOW_TRACKING_URI right?"
             ) from None
-        if response.is_success:
+        if not response.is_success:
+            raise _error(response, self._uri)
+        try:
             return response.json() if response.content else None
-        raise _error(response, self._uri)
+        except ValueError:
+            raise LockgateError(f"{self._uri} answered, but not with JSON: is it a Lockgate server?") from None
 
 
 def _credentials(environment: Mapping[str, str]) -> httpx.Auth | None:

@@ -216,6 +216,15 @@ def revoke_token(session: Session, token_id: int, now: datetime) -> None:
     session.execute(update(tokens).where(tokens.c.id == token_id).values(revoked_at=to_ms(now)))
 
 
+def revoke_sign_ins(session: Session, principal_id: int, now: datetime) -> None:
+    """Make all one-time sign-in tokens of a principal invalid: one was used."""
+    session.execute(
+        update(tokens)
+        .where(tokens.c.principal_id == principal_id, tokens.c.use == "sign-in", tokens.c.revoked_at.is_(None))
+        .values(revoked_at=to_ms(now))
+    )
+
+
 def revoke_digest(session: Session, digest: str, now: datetime) -> None:
     """Make the token with this digest invalid from now on."""
     session.execute(

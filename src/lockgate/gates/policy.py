@@ -65,6 +65,7 @@ def _week_time(value: object) -> WeekTime:
 _AsText = PlainSerializer(str)
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w .\-]+$")]
+CheckName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w .\-/]+$")]
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 TargetField = Annotated[Target, BeforeValidator(_target), _AsText]
 SelectorField = Annotated[Selector, BeforeValidator(_selector), _AsText]
@@ -98,7 +99,7 @@ class Gate(_Part):
 
     name: Name
     expr: Annotated[str, BeforeValidator(_expression)] | None = None
-    check: Name | None = None
+    check: CheckName | None = None
     requires: Requirements | None = None
     soak: SoakTime | None = None
     #: Who may report the check; without it any service account, and people who did not shape the version.

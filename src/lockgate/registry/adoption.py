@@ -10,10 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from lockgate.audit.entry import AuditEntry
-from lockgate.database import history, identities
+from lockgate.database import history, identities, requests
 from lockgate.database.identities import Model, Version
 from lockgate.database.record import record
 from lockgate.events.event import EventType
+from lockgate.promotions.request import State
 from lockgate.registry import pointers
 
 
@@ -43,6 +44,7 @@ def identify_model(session: Session, workspace: str, name: str, created_at: int,
     if known is not None and known.created_at == created_at:
         return known
     if known is not None:
+        _end_requests(session, known, now)
         identities.retire_model(session, known.id, now)
     adopted = identities.add_model(session, workspace, name, created_at, adopted=True)
     held = pointers.read(session, workspace, name)
@@ -63,6 +65,27 @@ def identify_model(session: Session, workspace: str, name: str, created_at: int,
     )
     record(session, entry, now)
     return adopted
+
+
+def _end_requests(session: Session, gone: Model, now: datetime) -> None:
+    """Withdraw what was asked for a model that was deleted behind our back."""
+    for request in requests.live(session, gone.id):
+        outcome = "the model was deleted behind Lockgate's back"
+        requests.set_state(session, request.id, State.WITHDRAWN, outcome)
+        entry = AuditEntry(
+            EventType.REQUEST_WITHDRAWN,
+            "lockgate",
+            None,
+            "",
+            workspace=gone.workspace,
+            model_id=gone.id,
+            model=gone.name,
+            version=request.version,
+            target=str(request.target),
+            request_id=request.id,
+            reason=outcome,
+        )
+        record(session, entry, now)
 
 
 def identify_version(session: Session, model: Model, number: int) -> Version:

@@ -185,8 +185,9 @@ def _made_of(row: SqlModelVersion, run: Run | None, destination: str) -> list[tu
     things = [(RUN, row.run_id or "")]
     for uri in (row.source, row.storage_location, run.info.artifact_uri if run else None):
         path = urlparse(uri or "").path
-        things.append((ARTIFACTS, artifact_folder(uri or "", destination)))
-        things += [(LOGGED_MODEL, part) for part in path.split("/") if part.startswith("m-")]
+        folder = artifact_folder(uri or "", destination)
+        things.append((ARTIFACTS, folder))
+        things += [(LOGGED_MODEL, part) for part in folder.split("/") if part.startswith("m-")]
         if (uri or "").startswith("models:/m-"):
             things.append((LOGGED_MODEL, posixpath.basename(path)))
     return list(dict.fromkeys(things))

@@ -245,12 +245,14 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             with told_by_mlflow():
                 if self._gated(name, version, Target("stage", canonical)):
                     return self.get_model_version(name, version)
-        with self._writing(name) as begun:
+        with self._writing(name, Permission.PROMOTE) as begun:
             number = self._existing(begun, version)
             archive = bool(archive_existing_versions) and canonical in TARGET_STAGES
             wanted = begun.pointers if number is None else begun.pointers.with_stage(number, canonical, archive)
             changes = begun.pointers.changes_to(wanted)
             decisions = self.gate.check_direct(begun, changes)
+            if not decisions:
+                begun.caller.require(Permission.WRITE, name)
             # MLflow compares the version as it comes; psycopg 3, unlike 2, does not compare text to numbers.
             given: str | int = version if number is None else number
             if archive:
@@ -273,11 +275,13 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         with told_by_mlflow():
             if self._gated(name, version, Target("alias", alias)):
                 return
-        with self._writing(name) as begun:
+        with self._writing(name, Permission.PROMOTE) as begun:
             number = self._existing(begun, version)
             wanted = begun.pointers if number is None else begun.pointers.with_alias(alias, number)
             changes = begun.pointers.changes_to(wanted)
             decisions = self.gate.check_direct(begun, changes)
+            if not decisions:
+                begun.caller.require(Permission.WRITE, name)
             if changes:
                 self.gate.check_alias(begun, alias)
             super().set_registered_model_alias(name, alias, version)
@@ -295,10 +299,12 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
 
     def delete_registered_model_alias(self, name: str, alias: str) -> None:
         """Delete an alias; a closed one only by somebody who may clear it."""
-        with self._writing(name) as begun:
+        with self._writing(name, Permission.PROMOTE) as begun:
             wanted = begun.pointers.with_alias(alias, None)
             changes = begun.pointers.changes_to(wanted)
             decisions = self.gate.check_direct(begun, changes)
+            if not decisions:
+                begun.caller.require(Permission.WRITE, name)
             super().delete_registered_model_alias(name, alias)
             self._check_moved(begun, wanted)
             if not changes:
@@ -386,9 +392,12 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     # How each of them begins and what it is held to
 
     @contextmanager
-    def _writing(self, name: str) -> Iterator[Mutation]:
+    def _writing(self, name: str, instead: Permission = Permission.WRITE) -> Iterator[Mutation]:
+        """Begin a mutation by somebody who may write, or holds the other permission."""
         with told_by_mlflow():
-            current_caller().require(Permission.WRITE, name if isinstance(name, str) else None)
+            caller = current_caller()
+            if not caller.principal.may(instead, name):
+                caller.require(Permission.WRITE, name)
             with self.mutation(name) as begun:
                 yield begun
 
@@ -409,6 +418,8 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
                 held = pointers.read(session, self.workspace, name).of(target)
         except MlflowException:
             return False  # MLflow's own method says what is wrong with the name or version.
+        if held == {number} and current_caller().principal.may(Permission.PROMOTE, name):
+            return True  # It is there already; whoever carried it out may ask again.
         if number in held:
             return False
         self.gate.ask(name, number, target)

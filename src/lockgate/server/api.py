@@ -164,7 +164,7 @@ def comment(request_id: RowId, house: House, caller: Calling, body: CommentBody)
 @api.post("/requests/{request_id}/promote")
 def carry_out(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
     """Carry out a request: everything is checked again, then the target moves."""
-    return view.request(promote.promote(house, request_id), caller.base_url)
+    return view.request(promote.promote(house, request_id, _said(body)), caller.base_url)
 
 
 # Checks
@@ -287,7 +287,7 @@ def audit(
     max_results: PageSize = 50,
 ) -> AuditList:
     """List audit entries, newest first."""
-    caller.require(Permission.READ, model)
+    caller.require_somewhere(Permission.READ)
     with reading(house.registry.engine) as session:
         found = entries(session, max_results + 1, _read_page_token(page_token), model)
     more = found[max_results - 1]["id"] if len(found) > max_results else None

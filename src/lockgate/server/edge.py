@@ -1,7 +1,6 @@
 """The edge: who is calling. Nothing passes anonymously but health checks and the way to sign in."""
 
 import base64
-import binascii
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote, urlsplit
@@ -17,8 +16,9 @@ from lockgate.access.credentials import NOBODYS_HASH, TOKEN_PREFIX, password_mat
 from lockgate.access.principals import Caller, Principal, calling
 from lockgate.access.roles import Permission
 from lockgate.database import people
-from lockgate.database.engine import now, reading_session
+from lockgate.database.engine import now
 from lockgate.errors import LockgateError, Refused, Unauthenticated
+from lockgate.registry.transaction import reading
 from lockgate.server import failures
 from lockgate.settings import WorkerSettings
 
@@ -98,7 +98,7 @@ class Edge:
         raise Unauthenticated("This way to authenticate is not known here. Use a bearer token or basic.")
 
     def _by_token(self, token: str, use: str) -> Principal:
-        with reading_session(self._engine) as session:
+        with reading(self._engine) as session:
             found = people.of_token(session, token_digest(token), use, now(session))
         if found is None:
             raise Unauthenticated(
@@ -112,11 +112,12 @@ class Edge:
             if owner.name == name:
                 return owner
             raise Unauthenticated("The user name or the password is wrong.")
-        with reading_session(self._engine) as session:
+        with reading(self._engine) as session:
             stored = people.stored_password(session, name) if "\0" not in name else None
-            matches = password_matches(stored[1] if stored else NOBODYS_HASH, password)
-            if stored is None or not matches:
-                raise Unauthenticated("The user name or the password is wrong.")
+        matches = password_matches(stored[1] if stored else NOBODYS_HASH, password)
+        if stored is None or not matches:
+            raise Unauthenticated("The user name or the password is wrong.")
+        with reading(self._engine) as session:
             return people.load(session, [stored[0]])[stored[0]]
 
     def _refuse(self, request: Request, error: LockgateError) -> Response:
@@ -163,6 +164,6 @@ def _check_same_origin(request: Request) -> None:
 def _decode_basic(credentials: str) -> tuple[str, str]:
     try:
         name, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         raise Unauthenticated("The basic credentials are malformed.") from None
     return name, password

@@ -25,7 +25,13 @@ _LEFT_OUT = ("mlflow.server.assistant.api", "mlflow.server.job_api")
 
 def governed_mlflow() -> FastAPI:
     """Return MLflow's application without the assistant and the jobs, and with its other side doors watched."""
-    fastapi_app.router.routes[:] = [route for route in fastapi_app.router.routes if not _is_left_out(route)]
+    kept = [route for route in fastapi_app.router.routes if not _is_left_out(route)]
+    unknown = sorted(_CHECKS.keys() - flask_app.view_functions.keys())
+    if unknown or len(kept) == len(fastapi_app.router.routes):
+        raise RuntimeError(
+            f"MLflow's routes are not those that Lockgate watches ({unknown}); it can't be mounted safely."
+        )
+    fastapi_app.router.routes[:] = kept
     flask_app.before_request(_watch)
     governed: FastAPI = fastapi_app
     return governed

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from lockgate.database import checks, history, identities, policies, requests
 from lockgate.database.identities import Model
 from lockgate.decisions.verdict import Verdict, decide
-from lockgate.errors import ConflictOnRecord
+from lockgate.errors import Conflict, ConflictOnRecord
 from lockgate.events.event import EventType
 from lockgate.evidence.record import Evidence
 from lockgate.gates.judge import Facts, judge
@@ -141,13 +141,15 @@ def check_live(begun: Mutation, request: PromotionRequest) -> None:
     Raises:
         Conflict: saying how it ended.
     """
+    if request.state not in LIVE:
+        request.check_change(State.PROMOTED)
+    if request.model_id != begun.model.id:
+        raise Conflict(f"The model of promotion request {request.id} was renamed or deleted meanwhile. Look again.")
     if request.has_expired(begun.now):
         expire(begun, request)
         raise ConflictOnRecord(
             f"Promotion request {request.id} has expired. Open a new request if you still want this promotion."
         )
-    if request.state not in LIVE:
-        request.check_change(State.PROMOTED)
 
 
 def expire(begun: Mutation, request: PromotionRequest) -> None:

@@ -10,7 +10,7 @@ from lockgate.decisions.verdict import DecisionKind, why_not_carry_out, why_not_
 from lockgate.errors import Conflict, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.gates.policy import Policy
-from lockgate.promotions.request import PromotionRequest
+from lockgate.promotions.request import PromotionRequest, State
 from lockgate.promotions.target import Target
 from lockgate.registry import pointers
 from lockgate.registry.facts import ModelFile
@@ -19,7 +19,7 @@ from lockgate.registry.pointers import Change
 from lockgate.registry.transaction import reading
 from lockgate.workflow.case import assess
 from lockgate.workflow.modelfile import model_file
-from lockgate.workflow.promote import carry_out, version_id
+from lockgate.workflow.promote import carry_out, carry_out_if_on_approval, version_id
 from lockgate.workflow.rollback import carry_out_rollback, served_before
 from lockgate.workflow.stores import Stores, stores
 from lockgate.workflow.submit import check_alias, find_or_open
@@ -41,7 +41,9 @@ class PolicyGate:
             if begun.pointers.of(target) == {version} or self._went_back(house, begun, version, target):
                 return
             request = self._request(house, begun, version, target, file)
-            carry_out(house, begun, assess(begun, house, request, file))
+            case = carry_out_if_on_approval(house, begun, assess(begun, house, request, file))
+            if case.request.state is not State.PROMOTED:
+                carry_out(house, begun, case)
 
     def _request(
         self, house: Stores, begun: Mutation, version: int, target: Target, file: ModelFile

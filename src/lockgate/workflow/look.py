@@ -1,4 +1,5 @@
-"""Looking: requests with their verdict of now, lists of them, the history of a model. Changes nothing."""
+"""Looking: requests with their verdict of now, lists of them, the history of a model. A live request that is looked at
+is judged anew, on its evidence of now."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -108,6 +108,7 @@ def change(engine: Engine, caller: Caller, name: str, wanted: Replacement) -> Pr
         Conflict: if no active admin would be left.
     """
     caller.require(Permission.GOVERN)
+    _check_groups(wanted.groups or ())
     with transaction(engine) as session:
         known = people.find(session, name)
         if known is None:
@@ -245,7 +246,7 @@ def sign_in(engine: Engine, token: str, use: str) -> tuple[str, Principal] | Non
         if principal is None:
             return None
         if use == "sign-in":
-            people.revoke_digest(session, digest, at)
+            people.revoke_sign_ins(session, principal.id, at)
         session_token = new_token()
         # A session that an API token began ends with it.
         parent = digest if use == "api" else None
@@ -269,11 +270,15 @@ def _check_new(new: NewPrincipal) -> None:
         )
     if new.name.lower() in _RESERVED:
         raise BadInput(f"The name {new.name!r} is Lockgate's own. Choose another one.")
-    for group in new.groups:
-        if not _NAME.fullmatch(group):
-            raise BadInput(f"{group[:100]!r} is no name for a group. Use letters, digits and . _ @ + -.")
+    _check_groups(new.groups)
     if new.password is not None and not _MIN_PASSWORD <= len(new.password) <= _MAX_PASSWORD:
         raise BadInput(f"A password has {_MIN_PASSWORD} to {_MAX_PASSWORD} characters.")
+
+
+def _check_groups(groups: Sequence[str]) -> None:
+    for group in groups:
+        if not _NAME.fullmatch(group):
+            raise BadInput(f"{group[:100]!r} is no name for a group. Use letters, digits and . _ @ + -.")
 
 
 def _check_may_change(caller: Caller, known: Principal | None, new: NewPrincipal) -> None:

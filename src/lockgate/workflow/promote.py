@@ -10,21 +10,23 @@ from lockgate.database.history import NewDecision
 from lockgate.decisions.verdict import DecisionKind, why_not_carry_out
 from lockgate.errors import NotFound, RefusedOnRecord
 from lockgate.events.event import EventType
-from lockgate.promotions.request import PromotionRequest, State
+from lockgate.promotions.request import PromotionRequest, State, valid_comment
 from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
+from lockgate.reviews.standing import Verdict
 from lockgate.workflow.case import Case, assess
 from lockgate.workflow.modelfile import model_file
 from lockgate.workflow.stores import Stores
 
 
-def promote(stores: Stores, request_id: int) -> Case:
+def promote(stores: Stores, request_id: int, comment: str | None = None) -> Case:
     """Carry out a request.
 
     Args:
         stores: The stores.
         request_id: The request's number.
+        comment: Said with it, as a comment on the request.
 
     Returns:
         The case, promoted.
@@ -34,11 +36,17 @@ def promote(stores: Stores, request_id: int) -> Case:
         Refused: with everything that is missing.
         Conflict: if the request has ended, by another promotion for example.
     """
+    said = valid_comment(comment)
     known = request_named(stores, request_id)
     file = model_file(stores, known.model, known.version)
     with stores.registry.mutation(known.model) as begun:
         case = assess(begun, stores, requests.get(begun.session, request_id), file)
-        return carry_out(stores, begun, case)
+        done = carry_out(stores, begun, case)
+        if said:
+            requests.add_review(
+                begun.session, done.request, begun.caller.principal.id, Verdict.COMMENT, said, begun.now
+            )
+        return done
 
 
 def request_named(stores: Stores, request_id: int) -> PromotionRequest:
