@@ -76,7 +76,7 @@ def test_moving_to_where_it_is_changes_nothing(house: House) -> None:
     model = house.new_model()
     house.promote(model, "1", "stage:Production")
     with house.acting_as("junior") as client:
-        # Refused where it would change anything; here it would not.
+        client.transition_model_version_stage(model, "1", "Production")
         assert client.get_model_version(model, "1").current_stage == "Production"
     with house.acting_as("bot") as client:
         client.transition_model_version_stage(model, "1", "Production")
