@@ -37,6 +37,7 @@ principals = Table(
     Column("kind", String(16), nullable=False),
     Column("active", Boolean, nullable=False),
     Column("password_hash", String(256)),
+    Column("owner_id", ForeignKey("lockgate_principals.id")),  # of a service account
     Column("created_at", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -110,8 +111,10 @@ versions = Table(
     Column("number", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("registrar_id", ForeignKey("lockgate_principals.id")),  # null: registered before Lockgate
+    Column("folder", String(500)),  # where its files are, as one spelling of the place
     Column("deleted_at", BigInteger),
     Index("lockgate_versions_of_model", "model_id", "number", unique=True),
+    Index("lockgate_versions_in_folder", "folder"),
 )
 
 # Who made and changed what stands behind versions, as Lockgate saw it: runs, logged models, artifact folders.
@@ -168,7 +171,21 @@ reviews = Table(
     Column("comment", Text, nullable=False),
     Column("evidence_digest", String(80), nullable=False),
     Column("at", BigInteger, nullable=False),
+    Column("dismissed", Text),  # what changed in the evidence, so that the approval is void
+    Column("lifted_at", BigInteger),  # of a rejection
+    Column("lifted_by_id", ForeignKey("lockgate_principals.id")),
     sqlite_autoincrement=True,
+)
+
+# Who was asked to review, or to review again.
+review_requests = Table(
+    "lockgate_review_requests",
+    metadata,
+    Column("request_id", ForeignKey("lockgate_requests.id"), nullable=False),
+    Column("principal_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("asked_by_id", ForeignKey("lockgate_principals.id")),  # null: Lockgate, when evidence changed
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("request_id", "principal_id"),
 )
 
 checks = Table(
@@ -181,6 +198,7 @@ checks = Table(
     Column("summary", Text, nullable=False),
     Column("url", Text, nullable=False),
     Column("metrics", Text, nullable=False),
+    Column("evidence_digest", String(80), nullable=False, server_default=""),  # of what was checked
     Column("reporter_id", ForeignKey("lockgate_principals.id"), nullable=False),
     Column("at", BigInteger, nullable=False),
     Index("lockgate_checks_of_version", "version_id", "name"),
@@ -218,6 +236,116 @@ holders = Table(
     Column("decision_id", ForeignKey("lockgate_decisions.id")),  # null: no rule protected the target
     Column("by_id", ForeignKey("lockgate_principals.id")),  # null: moved before Lockgate, adopted
     Index("lockgate_holders_of_target", "model_id", "target", "id"),
+    sqlite_autoincrement=True,
+)
+
+# Versions that may not be promoted until somebody lifts it.
+holds = Table(
+    "lockgate_holds",
+    metadata,
+    _key(),
+    Column("model_id", ForeignKey("lockgate_models.id"), nullable=False, index=True),
+    Column("version_id", ForeignKey("lockgate_versions.id"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("decision_id", ForeignKey("lockgate_decisions.id")),  # the rollback that it came with
+    Column("lifted_at", BigInteger),
+    Column("lifted_by_id", ForeignKey("lockgate_principals.id")),
+    Column("lift_comment", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# One-off freeze windows, beside the weekly ones of the policy.
+freezes = Table(
+    "lockgate_freezes",
+    metadata,
+    _key(),
+    Column("workspace", String(63), nullable=False),
+    Column("pattern", _NAME, nullable=False),
+    Column("target", String(300)),  # null: all protected targets
+    Column("starts_at", BigInteger, nullable=False),
+    Column("ends_at", BigInteger, nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("by_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("lifted_at", BigInteger),
+    Column("lifted_by_id", ForeignKey("lockgate_principals.id")),
+    sqlite_autoincrement=True,
+)
+
+# Emergencies: what was moved past the gate, and the review that must follow.
+break_glass = Table(
+    "lockgate_break_glass",
+    metadata,
+    _key(),
+    Column("decision_id", ForeignKey("lockgate_decisions.id"), nullable=False),
+    Column("model_id", ForeignKey("lockgate_models.id"), nullable=False, index=True),
+    Column("version_id", ForeignKey("lockgate_versions.id"), nullable=False),
+    Column("target", String(300), nullable=False),
+    Column("by_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("ticket", String(300), nullable=False),
+    Column("unmet", Text, nullable=False),  # what was missing at the moment
+    Column("at", BigInteger, nullable=False),
+    Column("review_by", BigInteger, nullable=False),
+    Column("reviewed_at", BigInteger),
+    Column("reviewer_id", ForeignKey("lockgate_principals.id")),
+    Column("verdict", String(16)),
+    Column("comment", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# Policies that would weaken the one in force, until enough people agree.
+policy_changes = Table(
+    "lockgate_policy_changes",
+    metadata,
+    _key(),
+    Column("source", Text, nullable=False),
+    Column("base_version", Integer, nullable=False),
+    Column("weakens", Text, nullable=False),
+    Column("proposer_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),
+    sqlite_autoincrement=True,
+)
+
+policy_approvals = Table(
+    "lockgate_policy_approvals",
+    metadata,
+    Column("change_id", ForeignKey("lockgate_policy_changes.id"), nullable=False),
+    Column("principal_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("change_id", "principal_id"),
+)
+
+# What is known of the files at a place where versions keep theirs, and how far hashing them is.
+places = Table(
+    "lockgate_places",
+    metadata,
+    Column("place", String(64), primary_key=True),  # SHA-256 of the location
+    Column("location", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),  # of what the storage says of the files, without reading them
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("files", Text, nullable=False),
+    Column("bytes_done", BigInteger, nullable=False),
+    Column("bytes_total", BigInteger, nullable=False),
+    Column("claimed_until", BigInteger),
+    Column("hashed_at", BigInteger),
+    Index("lockgate_places_waiting", "state", "claimed_until"),
+)
+
+# Comments on versions, apart from any request.
+comments = Table(
+    "lockgate_comments",
+    metadata,
+    _key(),
+    Column("version_id", ForeignKey("lockgate_versions.id"), nullable=False, index=True),
+    Column("author_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("edited_at", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
 
