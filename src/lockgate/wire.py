@@ -22,7 +22,18 @@ def rfc3339(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _moment(value: object) -> datetime:
+    try:
+        at = datetime.fromisoformat(str(value))
+    except ValueError:
+        at = datetime.min
+    if at.tzinfo is None:
+        raise ValueError("a time needs a date, a time and a zone: 2026-05-12T14:00:00Z")
+    return at
+
+
 Time = Annotated[datetime, PlainSerializer(rfc3339, return_type=str)]
+Moment = Annotated[datetime, BeforeValidator(_moment)]
 VersionNumber = Annotated[int, BeforeValidator(_version_number), PlainSerializer(str, return_type=str)]
 #: Of models; MLflow allows almost everything in them.
 Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]+$")]
@@ -30,6 +41,7 @@ CheckName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w .\
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 TargetText = Annotated[str, Field(min_length=1, max_length=300)]
 Text = Annotated[str, Field(max_length=10_000)]
+Digest = Annotated[str, Field(max_length=100)]
 Url = Annotated[str, Field(max_length=2_000)]
 
 
@@ -57,7 +69,13 @@ class CommentBody(_Body):
 class ApproveBody(CommentBody):
     """Approve; with the digest of the evidence that was seen, nothing else can be approved by mistake."""
 
-    evidence_digest: Annotated[str | None, Field(max_length=100)] = None
+    evidence_digest: Digest | None = None
+
+
+class AskAgainBody(CommentBody):
+    """Ask people to review, or to review again; without names, those whose approvals were dismissed."""
+
+    reviewers: list[Name] = []
 
 
 class CheckBody(_Body):
@@ -70,6 +88,7 @@ class CheckBody(_Body):
     summary: Text | None = None
     details_url: Url | None = None
     metrics: dict[str, float] = {}
+    evidence_digest: Digest | None = None
 
 
 class RollbackBody(_Body):
@@ -93,6 +112,7 @@ class PrincipalBody(_Body):
     groups: list[str] = []
     roles: list[str] = []
     password: str | None = None
+    owner: Name | None = None
 
 
 class PrincipalPatch(_Body):
@@ -101,6 +121,7 @@ class PrincipalPatch(_Body):
     groups: list[str] | None = None
     roles: list[str] | None = None
     active: bool | None = None
+    owner: Name | None = None
 
 
 class TokenBody(_Body):
@@ -117,6 +138,7 @@ class GateView(BaseModel):
     name: str
     outcome: str
     explanation: str
+    mode: str
 
 
 class ReviewView(BaseModel):
@@ -127,6 +149,8 @@ class ReviewView(BaseModel):
     comment: str
     evidence_digest: str
     at: Time
+    #: What changed in the evidence, so that an approval is void.
+    dismissed: str
 
 
 class RequestView(BaseModel):
@@ -146,8 +170,10 @@ class RequestView(BaseModel):
     evidence: dict[str, Any]
     gates: list[GateView]
     reviews: list[ReviewView]
+    asked_reviewers: list[str]
     excluded: dict[str, str]
     unmet: list[str]
+    warnings: list[str]
     outcome: str
     url: str
 
@@ -169,6 +195,7 @@ class CheckView(BaseModel):
     summary: str
     details_url: str
     metrics: dict[str, float]
+    evidence_digest: str
     reporter: str
     at: Time
 
@@ -185,6 +212,111 @@ class DecisionView(BaseModel):
     by: str
     reason: str
     at: Time
+    #: The hold on the version that a rollback took out.
+    hold: int | None = None
+    break_glass: int | None = None
+    #: By when a second person must review a break-glass.
+    review_by: Time | None = None
+
+
+class HoldBody(_Body):
+    """Put a version on hold."""
+
+    model: Name
+    version: VersionNumber
+    reason: Text
+
+
+class HoldView(BaseModel):
+    """A version that may not be promoted until somebody lifts it."""
+
+    id: int
+    model: str
+    version: str
+    reason: str
+    by: str
+    at: Time
+
+
+class HoldList(BaseModel):
+    """The holds that nobody has lifted."""
+
+    holds: list[HoldView]
+
+
+class FreezeBody(_Body):
+    """Freeze promotions for a time."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, populate_by_name=True)
+
+    models: Name
+    target: TargetText | None = None
+    from_: Annotated[Moment | None, Field(alias="from")] = None
+    to: Moment
+    reason: Text
+
+
+class FreezeView(BaseModel):
+    """A time in which nothing is promoted."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: int
+    models: str
+    target: str | None
+    from_: Annotated[Time, Field(serialization_alias="from")]
+    to: Time
+    reason: str
+    by: str
+
+
+class FreezeList(BaseModel):
+    """The freezes that are coming or in force."""
+
+    freezes: list[FreezeView]
+
+
+class BreakGlassBody(_Body):
+    """Move a target past the gate."""
+
+    model: Name
+    version: VersionNumber
+    target: TargetText
+    reason: Text
+    ticket: Annotated[str | None, Field(max_length=300)] = None
+
+
+class BreakGlassReviewBody(_Body):
+    """Say whether breaking the glass was right."""
+
+    verdict: Annotated[str, Field(pattern="^(approve|reject)$")]
+    comment: Text | None = None
+
+
+class BreakGlassView(BaseModel):
+    """One time that the glass was broken."""
+
+    id: int
+    decision_id: int
+    model: str
+    version: str
+    target: str
+    by: str
+    reason: str
+    ticket: str
+    unmet: list[str]
+    at: Time
+    review_by: Time
+    reviewed_at: Time | None
+    reviewer: str | None
+    verdict: str | None
+    comment: str
+
+
+class BreakGlassList(BaseModel):
+    """Times that the glass was broken, newest first."""
+
+    break_glass: list[BreakGlassView]
 
 
 class TenureView(BaseModel):
@@ -227,6 +359,7 @@ class PrincipalView(BaseModel):
     active: bool
     groups: list[str]
     roles: list[str]
+    owner: str | None
 
 
 class PrincipalList(BaseModel):

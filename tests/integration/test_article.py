@@ -148,5 +148,9 @@ def test_reject_with_a_comment(house: House) -> None:
     rejected = house.call("sue", "POST", f"/requests/{asked['id']}/reject", {"comment": "not on a Friday"})
     assert rejected["state"] == "rejected"
     assert "not on a Friday" in rejected["outcome"]
+    wanted = {"model": MODEL, "version": made, "target": "stage:Production"}
+    blocked = house.call("ada", "POST", "/requests", wanted, status=403)
+    assert "sue rejected version" in blocked["message"]
+    house.call("sue", "POST", f"/requests/{asked['id']}/lift", {"comment": "it is Monday"})
     again = house.ask(MODEL, made, "stage:Production")
     assert again["id"] != asked["id"]

@@ -141,7 +141,9 @@ EXCLUDED = {"ada": "registered this version"}
         (TWO, [approval(SUE), approval(SUE)], False),  # one person is one person
         (TWO, [approval(SUE), approval(SAM)], True),
         ([{"required": 1}, {"required": 1, "from": ["user:sam"]}], [approval(SUE)], False),
-        ([{"required": 1}, {"required": 1, "from": ["user:sam"]}], [approval(SAM)], True),
+        # Nobody counts twice, and whoever can fill either place leaves room for the other.
+        ([{"required": 1}, {"required": 1, "from": ["user:sam"]}], [approval(SAM)], False),
+        ([{"required": 1}, {"required": 1, "from": ["user:sam"]}], [approval(SAM), approval(SUE)], True),
     ],
 )
 def test_approvals(approvals: Any, reviews: list[Review], allowed: bool) -> None:

@@ -15,7 +15,7 @@ from lockgate.errors import BadInput, Conflict, Refused, Unauthenticated
 from lockgate.evidence.record import Evidence
 from lockgate.promotions.request import CHANGES, LIVE, PromotionRequest, State, valid_comment
 from lockgate.promotions.target import Target
-from lockgate.workflow.rollback import served_before
+from lockgate.workflow.rollback import line_back
 
 NOW = datetime(2026, 5, 13, 12, 0, tzinfo=UTC)
 TARGET = Target("stage", "Production")
@@ -76,14 +76,14 @@ P, R, A = "promotion", "rollback", "adopted"
     ],
 )
 def test_who_served_before(served: list[tuple[int, str]], holder: int | None, back_to: int | None) -> None:
-    found = served_before(tenures(*served), holder)
+    found = line_back(tenures(*served), holder, ())
     assert (found.version if found else None) == back_to
 
 
 def test_deleted_versions_are_passed_over() -> None:
     line = tenures((1, P), (2, P), (3, P))
     line[1] = replace(line[1], version_deleted=True)
-    found = served_before(line, 3)
+    found = line_back(line, 3, ())
     assert found is not None
     assert found.version == 1
 

@@ -27,6 +27,8 @@ class Principal:
     active: bool = True
     groups: frozenset[str] = frozenset()
     bindings: tuple[RoleBinding, ...] = ()
+    #: Name of the person who answers for a service account.
+    owner: str | None = None
 
     @property
     def is_service(self) -> bool:

@@ -25,6 +25,8 @@ class NewCheck:
     summary: str
     url: str
     metrics: dict[str, float]
+    #: Digest of the evidence that was checked.
+    evidence_digest: str
     reporter_id: int
     at: datetime
 
@@ -38,6 +40,7 @@ def add(session: Session, new: NewCheck) -> int:
         summary=new.summary,
         url=new.url,
         metrics=canonical(new.metrics),
+        evidence_digest=new.evidence_digest,
         reporter_id=new.reporter_id,
         at=to_ms(new.at),
     )
@@ -60,6 +63,7 @@ def newest(session: Session, version_ids: Iterable[str]) -> dict[str, dict[str, 
             status=row.status,
             reporter=reporters[row.reporter_id],
             at=from_ms(row.at),
+            evidence_digest=row.evidence_digest,
             summary=row.summary,
             url=row.url,
             metrics=json.loads(row.metrics),

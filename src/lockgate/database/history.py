@@ -44,6 +44,7 @@ class Tenure:
     by: str | None
     request_id: int | None
     reason: str
+    decision_id: int | None = None
     approvers: tuple[str, ...] = ()
 
 
@@ -141,6 +142,7 @@ def tenures(session: Session, model_id: str, target: Target | None = None) -> li
             by=row.by,
             request_id=row.request_id,
             reason=row.reason or "",
+            decision_id=row.decision_id,
         )
         for row in session.execute(statement)
     ]

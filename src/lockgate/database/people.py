@@ -29,6 +29,7 @@ def load(session: Session, ids: Iterable[int]) -> dict[int, Principal]:
     wanted = sorted(set(ids))
     if not wanted:
         return {}
+    owners = principals.alias()
     groups: dict[int, set[str]] = {}
     for row in session.execute(select(group_members).where(group_members.c.principal_id.in_(wanted))):
         groups.setdefault(row.principal_id, set()).add(row.group_name)
@@ -43,8 +44,13 @@ def load(session: Session, ids: Iterable[int]) -> dict[int, Principal]:
             active=row.active,
             groups=frozenset(groups.get(row.id, ())),
             bindings=tuple(bindings.get(row.id, ())),
+            owner=row.owner,
         )
-        for row in session.execute(select(principals).where(principals.c.id.in_(wanted)))
+        for row in session.execute(
+            select(principals, owners.c.name.label("owner"))
+            .outerjoin(owners, principals.c.owner_id == owners.c.id)
+            .where(principals.c.id.in_(wanted))
+        )
     }
 
 
@@ -105,6 +111,22 @@ def add(session: Session, name: str, kind: Kind, now: datetime) -> int:
 def set_password(session: Session, principal_id: int, password_hash: str) -> None:
     """Replace a principal's password hash."""
     session.execute(update(principals).where(principals.c.id == principal_id).values(password_hash=password_hash))
+
+
+def set_owner(session: Session, principal_id: int, owner_id: int) -> None:
+    """Say which person answers for a service account."""
+    session.execute(update(principals).where(principals.c.id == principal_id).values(owner_id=owner_id))
+
+
+def owners_of(session: Session, names: Iterable[str]) -> dict[str, str]:
+    """Return the owners of those of these principals that have one, by name."""
+    owners = principals.alias()
+    rows = session.execute(
+        select(principals.c.name, owners.c.name.label("owner"))
+        .join(owners, principals.c.owner_id == owners.c.id)
+        .where(principals.c.name.in_(list(names)))
+    )
+    return {row.name: row.owner for row in rows}
 
 
 def set_active(session: Session, principal_id: int, active: bool) -> None:

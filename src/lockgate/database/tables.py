@@ -111,10 +111,8 @@ versions = Table(
     Column("number", Integer, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("registrar_id", ForeignKey("lockgate_principals.id")),  # null: registered before Lockgate
-    Column("folder", String(500)),  # where its files are, as one spelling of the place
     Column("deleted_at", BigInteger),
     Index("lockgate_versions_of_model", "model_id", "number", unique=True),
-    Index("lockgate_versions_in_folder", "folder"),
 )
 
 # Who made and changed what stands behind versions, as Lockgate saw it: runs, logged models, artifact folders.
@@ -317,6 +315,15 @@ policy_approvals = Table(
     Column("principal_id", ForeignKey("lockgate_principals.id"), nullable=False),
     Column("at", BigInteger, nullable=False),
     PrimaryKeyConstraint("change_id", "principal_id"),
+)
+
+# Where the files of approved versions are: nothing is written there while the approval stands.
+seals = Table(
+    "lockgate_seals",
+    metadata,
+    Column("place", String(500), nullable=False),
+    Column("version_id", ForeignKey("lockgate_versions.id"), nullable=False),
+    PrimaryKeyConstraint("place", "version_id"),
 )
 
 # What is known of the files at a place where versions keep theirs, and how far hashing them is.

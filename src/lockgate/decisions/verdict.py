@@ -20,6 +20,8 @@ class DecisionKind(StrEnum):
 
     PROMOTION = "promotion"
     ROLLBACK = "rollback"
+    #: In an emergency, past the gate; a second person reviews it afterwards.
+    BREAK_GLASS = "break-glass"
     #: Somebody with the standing to promote took a version out of a target without putting another in.
     CLEARING = "clearing"
 
@@ -33,6 +35,8 @@ class Verdict:
     is_approved: bool
     #: Everything that is still missing, a sentence each; the promotion may go when it is empty.
     unmet: tuple[str, ...]
+    #: What people should know before they decide, although it does not keep the promotion from going.
+    warnings: tuple[str, ...] = ()
 
     @property
     def allows(self) -> bool:
@@ -58,6 +62,7 @@ def decide(
     digest: str,
     excluded: Exclusions,
     now: datetime,
+    obstacles: Sequence[str] = (),
 ) -> Verdict:
     """Decide on a request.
 
@@ -69,20 +74,22 @@ def decide(
         digest: Digest of the evidence that the gates judged.
         excluded: Who may not approve.
         now: The time.
+        obstacles: What else stands in the way, a sentence each: a hold, a one-off freeze, an overdue review.
 
     Returns:
         The verdict, with a sentence for everything that is missing.
     """
-    blocking = [
-        f"Gate '{gate.name}' {_WORDS[gate.outcome]}: {gate.explanation}."
-        for gate in gates
-        if gate.outcome is not Outcome.PASSED
-    ]
+    blocking = [_said_of(gate) for gate in gates if gate.denies]
     approvals = missing_approvals(rules, reviews, model, digest, excluded)
     frozen = frozen_by((window for rule in rules for window in rule.freeze), now)
     people_decide = any(demand.required for rule in rules for demand in rule.approvals)
-    is_approved = not approvals and (people_decide or not blocking)
-    return Verdict(tuple(gates), is_approved, (*blocking, *approvals, *frozen))
+    is_approved = not approvals and (people_decide or not (blocking or obstacles))
+    warnings = tuple(_said_of(gate) for gate in gates if gate.warns)
+    return Verdict(tuple(gates), is_approved, (*obstacles, *blocking, *approvals, *frozen), warnings)
+
+
+def _said_of(gate: GateResult) -> str:
+    return f"Gate '{gate.name}' {_WORDS[gate.outcome]}: {gate.explanation}."
 
 
 _WORDS = {
@@ -104,12 +111,32 @@ def why_not_carry_out(principal: Principal, rules: Sequence[Rule], model: str) -
     return None
 
 
+def why_not_break_glass(principal: Principal, rules: Sequence[Rule], model: str) -> str | None:
+    """Say why somebody may not break the glass under these rules, or None if they may."""
+    if principal.is_service:
+        return f"{principal.name} is a service account; only people break the glass."
+    if not principal.may(Permission.BREAK_GLASS, model):
+        needed = roles_with(Permission.BREAK_GLASS)
+        return f"{principal.name} may not break the glass for '{model}': this needs the role {needed}."
+    for rule in rules:
+        by = rule.break_glass.by if rule.break_glass else None
+        if by and not matches_any(by, principal, model):
+            return f"Rule '{rule.name}' lets only {join(by)} break the glass, not {principal.name}."
+    return None
+
+
+def frozen_for_rollback(rules: Sequence[Rule], now: datetime) -> list[str]:
+    """Return a sentence for each freeze window that binds rollbacks too."""
+    bound = (window for rule in rules if rule.rollback and rule.rollback.respects_freeze for window in rule.freeze)
+    return frozen_by(bound, now)
+
+
 def why_not_roll_back(principal: Principal, rules: Sequence[Rule], model: str) -> str | None:
     """Say why somebody may not roll back under these rules, or None if they may."""
     if not principal.may(Permission.ROLL_BACK, model):
         needed = roles_with(Permission.ROLL_BACK)
         return f"{principal.name} may not roll back '{model}': this needs the role {needed}."
     for rule in rules:
-        if rule.rollback and not matches_any(rule.rollback.by, principal, model):
+        if rule.rollback and rule.rollback.by and not matches_any(rule.rollback.by, principal, model):
             return f"Rule '{rule.name}' lets only {join(rule.rollback.by)} roll back, not {principal.name}."
     return None

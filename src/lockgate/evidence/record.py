@@ -5,9 +5,28 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from enum import StrEnum
 from typing import Any
 
+from lockgate.evidence.manifest import Artifacts, Hashing
+
 JsonMap = Mapping[str, Any]
+
+
+NO_FILES = Artifacts(Hashing.HASHED)
+#: Of evidence that was frozen before files were part of it.
+NOT_LOOKED_AT = Artifacts(Hashing.UNVERIFIABLE, reason="nobody has looked at the files yet")
+
+
+class Provenance(StrEnum):
+    """Whether a version's files are those of the run that it names."""
+
+    #: They lie where the run, or a logged model of the run, keeps its files.
+    OWN = "own"
+    #: They lie elsewhere: what the run logged says nothing about them.
+    FOREIGN = "foreign"
+    #: The version names no run.
+    NO_RUN = "no run"
 
 
 @dataclass(frozen=True)
@@ -34,6 +53,9 @@ class Evidence:
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     datasets: tuple[Dataset, ...] = ()
+    #: Facts of the run are evidence only if the files are its own.
+    provenance: Provenance = Provenance.NO_RUN
+    artifacts: Artifacts = NO_FILES
     #: Whether the `MLmodel` file could be read: `read`, `missing` or `unreadable`.
     model_file: str = "missing"
     #: The model signature as MLflow wrote it beside the model; None if it has none.
@@ -58,12 +80,19 @@ class Evidence:
         known = dict(data)
         known["datasets"] = tuple(Dataset(**dataset) for dataset in known["datasets"])
         known["authors"] = tuple(known["authors"])
+        known["provenance"] = Provenance(known.get("provenance", Provenance.NO_RUN))
+        known["artifacts"] = Artifacts.from_json(known["artifacts"]) if "artifacts" in known else NOT_LOOKED_AT
         known["metrics"] = {name: float(value) for name, value in known["metrics"].items()}
         return cls(**known)
 
     def changes_since(self, before: "Evidence") -> list[str]:
         """Name what differs from an earlier record, a phrase each: `metrics.val_auc was 0.9, is 0.8`."""
-        return _differences("", json.loads(canonical(asdict(before))), json.loads(canonical(asdict(self))))
+        of_fields = _differences("", _without_files(before), _without_files(self))
+        return of_fields + self.artifacts.changes_since(before.artifacts)
+
+
+def _without_files(evidence: Evidence) -> dict[str, Any]:
+    return {name: value for name, value in evidence.to_json().items() if name != "artifacts"}
 
 
 def canonical(value: Any) -> str:

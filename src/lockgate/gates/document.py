@@ -11,6 +11,8 @@ from pydantic_core import ErrorDetails
 from lockgate.errors import BadInput
 from lockgate.gates.policy import (
     Approvals,
+    BreakGlass,
+    Changes,
     FreezeWindow,
     Gate,
     Policy,
@@ -18,6 +20,7 @@ from lockgate.gates.policy import (
     Requirements,
     Rollback,
     Rule,
+    SameDataset,
     SoakTime,
 )
 
@@ -34,13 +37,21 @@ rules:
 """
 
 
-_SETTINGS = sorted(
-    {
-        field.alias or name
-        for part in (Policy, Rule, Gate, Requirements, SoakTime, Approvals, Promote, Rollback, FreezeWindow)
-        for name, field in part.model_fields.items()
-    }
+_PARTS = (
+    Policy,
+    Rule,
+    Gate,
+    Requirements,
+    SoakTime,
+    SameDataset,
+    Approvals,
+    Promote,
+    Rollback,
+    BreakGlass,
+    FreezeWindow,
+    Changes,
 )
+_SETTINGS = sorted({field.alias or name for part in _PARTS for name, field in part.model_fields.items()})
 
 
 class _Loader(yaml.SafeLoader):

@@ -9,9 +9,10 @@ from typing import Any
 
 from lockgate.access.principals import Principal
 from lockgate.access.selectors import join, matches_any
+from lockgate.evidence.manifest import Hashing
 from lockgate.evidence.record import Evidence
 from lockgate.gates.expression import evaluate
-from lockgate.gates.policy import Gate, Requirements, Rule, SoakTime
+from lockgate.gates.policy import Gate, GateMode, Requirements, Rule, SameDataset, SoakTime
 from lockgate.promotions.target import Target
 
 
@@ -32,6 +33,17 @@ class GateResult:
     name: str
     outcome: Outcome
     explanation: str
+    mode: GateMode = "deny"
+
+    @property
+    def denies(self) -> bool:
+        """Whether the promotion can't go on because of this gate."""
+        return self.mode == "deny" and self.outcome is not Outcome.PASSED
+
+    @property
+    def warns(self) -> bool:
+        """Whether people should know of this gate before they decide."""
+        return self.mode == "warn" and self.outcome is not Outcome.PASSED
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,8 @@ class Check:
     status: str
     reporter: Principal
     at: datetime
+    #: Digest of the evidence that was checked.
+    evidence_digest: str = ""
     summary: str = ""
     url: str = ""
     metrics: Mapping[str, float] | None = None
@@ -68,11 +82,15 @@ def judge(rule: Rule, facts: Facts) -> list[GateResult]:
     results = []
     for gate in rule.gates:
         outcome, explanation = _judge(gate, facts)
-        results.append(GateResult(rule.name, gate.name, outcome, explanation))
+        results.append(GateResult(rule.name, gate.name, outcome, explanation, gate.mode))
     return results
 
 
 def _judge(gate: Gate, facts: Facts) -> tuple[Outcome, str]:
+    if gate.when == "first" and facts.incumbent is not None:
+        return Outcome.PASSED, "it is for first promotions, and this one replaces an incumbent"
+    if gate.when == "replacing" and facts.incumbent is None:
+        return Outcome.PASSED, "it is for promotions that replace an incumbent, and this is a first one"
     if gate.expr is not None:
         return _judge_expression(gate.expr, facts)
     if gate.check is not None:
@@ -81,6 +99,8 @@ def _judge(gate: Gate, facts: Facts) -> tuple[Outcome, str]:
         return _judge_requirements(gate.requires, facts.candidate)
     if gate.soak is not None:
         return _judge_soak(gate.soak, facts)
+    if gate.same_dataset is not None:
+        return _judge_same_dataset(gate.same_dataset, facts)
     return Outcome.ERROR, "the gate has no condition"
 
 
@@ -120,6 +140,13 @@ def _side(model: str, evidence: Evidence) -> dict[str, Any]:
             "run_id": evidence.run_id,
         },
         "model": {"name": model, "tags": dict(evidence.model_tags)},
+        "datasets": [{"name": d.name, "digest": d.digest, "context": d.context} for d in evidence.datasets],
+        "artifacts": {
+            "state": str(evidence.artifacts.state),
+            "digest": evidence.artifacts.digest,
+            "files": len(evidence.artifacts.files),
+            "bytes": evidence.artifacts.size,
+        },
     }
 
 
@@ -139,6 +166,10 @@ def _judge_check(gate: Gate, name: str, facts: Facts) -> tuple[Outcome, str]:
             f"the check '{name}' was reported by {reporter.name}, who shaped this version; "
             "let CI or somebody else report it"
         )
+    if check.evidence_digest != facts.candidate.digest:
+        return Outcome.PENDING, (
+            f"{reporter.name} reported '{name}' as {check.status} on evidence that has changed since; run it again"
+        )
     said = f"{reporter.name} reported '{name}' as {check.status}" + (f": {check.summary}" if check.summary else "")
     outcomes = {"success": Outcome.PASSED, "failure": Outcome.FAILED}
     return outcomes.get(check.status, Outcome.PENDING), said
@@ -149,6 +180,7 @@ def _judge_requirements(requires: Requirements, evidence: Evidence) -> tuple[Out
         *(["a description"] if requires.description and not evidence.description.strip() else []),
         *(["a signature"] if requires.signature and not evidence.signature else []),
         *(["an input example"] if requires.input_example and not evidence.has_input_example else []),
+        *([_without_files(evidence)] if requires.artifacts and not _has_known_files(evidence) else []),
         *(f"the run tag '{key}'" for key in requires.run_tags if not evidence.tags.get(key)),
         *(f"the version tag '{key}'" for key in requires.version_tags if not evidence.version_tags.get(key)),
         *(f"the model tag '{key}'" for key in requires.model_tags if not evidence.model_tags.get(key)),
@@ -156,6 +188,43 @@ def _judge_requirements(requires: Requirements, evidence: Evidence) -> tuple[Out
     if missing:
         return Outcome.FAILED, f"missing: {', '.join(missing)}"
     return Outcome.PASSED, "everything that is required is there"
+
+
+def _has_known_files(evidence: Evidence) -> bool:
+    return evidence.artifacts.state is Hashing.HASHED and bool(evidence.artifacts.files)
+
+
+def _without_files(evidence: Evidence) -> str:
+    return f"files that could be hashed ({evidence.artifacts.reason or 'there are none'})"
+
+
+_TRAINING = frozenset({"train", "training"})
+
+
+def _judge_same_dataset(wanted: SameDataset, facts: Facts) -> tuple[Outcome, str]:
+    if facts.incumbent is None:
+        return Outcome.PASSED, "there is no incumbent to compare with"
+    candidate, incumbent = _measured_on(wanted, facts.candidate), _measured_on(wanted, facts.incumbent)
+    which = f"with the context '{wanted.context}'" if wanted.context else "that was not for training"
+    sides = ((candidate, f"version {facts.candidate.number}"), (incumbent, f"version {facts.incumbent.number}"))
+    for datasets, whose in sides:
+        if not datasets:
+            return Outcome.FAILED, f"the run of {whose} logged no dataset {which}"
+    if candidate == incumbent:
+        return Outcome.PASSED, f"both were measured on {_named(candidate)}"
+    return Outcome.FAILED, f"{sides[0][1]} was measured on {_named(candidate)}, {sides[1][1]} on {_named(incumbent)}"
+
+
+def _measured_on(wanted: SameDataset, evidence: Evidence) -> frozenset[str]:
+    return frozenset(
+        dataset.digest
+        for dataset in evidence.datasets
+        if (dataset.context == wanted.context if wanted.context else dataset.context.lower() not in _TRAINING)
+    )
+
+
+def _named(digests: frozenset[str]) -> str:
+    return f"dataset{'s' if len(digests) > 1 else ''} {', '.join(sorted(digests))}"
 
 
 def _judge_soak(soak: SoakTime, facts: Facts) -> tuple[Outcome, str]:

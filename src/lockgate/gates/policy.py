@@ -17,6 +17,7 @@ from lockgate.promotions.target import Target
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 DEFAULT_EXPIRY = timedelta(days=7)
+DEFAULT_REVIEW_TIME = timedelta(hours=24)
 
 
 def _duration(value: object) -> timedelta:
@@ -58,6 +59,12 @@ def _one_or_many(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
+def _same_dataset(value: object) -> object:
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
 def _week_time(value: object) -> WeekTime:
     return WeekTime.parse(str(value))
 
@@ -82,6 +89,8 @@ class Requirements(_Part):
     description: bool = False
     signature: bool = False
     input_example: bool = False
+    #: Files that are there and were hashed, so that approvals are about exactly these bytes.
+    artifacts: bool = False
     run_tags: tuple[str, ...] = ()
     version_tags: tuple[str, ...] = ()
     model_tags: tuple[str, ...] = ()
@@ -94,22 +103,40 @@ class SoakTime(_Part):
     for_: Duration = Field(alias="for")
 
 
+class SameDataset(_Part):
+    """Candidate and incumbent were measured on the same data: inputs of their runs with the same digests."""
+
+    #: Context of the inputs that count, such as `evaluation`; without it all but those used for training.
+    context: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+
+
+#: What a gate that does not pass leads to: the promotion is denied, there is a warning, or it is only put on record.
+GateMode = Literal["deny", "warn", "audit"]
+#: Which promotions a gate is for: all, first ones into an empty target, or those that replace an incumbent.
+When = Literal["always", "first", "replacing"]
+
+_CONDITIONS = ("expr", "check", "requires", "soak", "same_dataset")
+
+
 class Gate(_Part):
-    """One condition: exactly one of `expr`, `check`, `requires` and `soak`."""
+    """One condition: exactly one of `expr`, `check`, `requires`, `soak` and `same_dataset`."""
 
     name: Name
     expr: Annotated[str, BeforeValidator(_expression)] | None = None
     check: CheckName | None = None
     requires: Requirements | None = None
     soak: SoakTime | None = None
+    same_dataset: Annotated[SameDataset | None, BeforeValidator(_same_dataset)] = None
+    mode: GateMode = "deny"
+    when: When = "always"
     #: Who may report the check; without it any service account, and people who did not shape the version.
     from_: Selectors = Field(default=(), alias="from")
 
     @model_validator(mode="after")
     def _has_one_condition(self) -> Self:
-        given = [n for n in ("expr", "check", "requires", "soak") if getattr(self, n) is not None]
+        given = [name for name in _CONDITIONS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError("a gate has exactly one of: expr, check, requires, soak")
+            raise ValueError(f"a gate has exactly one of: {', '.join(_CONDITIONS)}")
         if self.from_ and self.check is None:
             raise ValueError("`from` says who may report a check; this gate has none")
         return self
@@ -136,9 +163,20 @@ class Promote(_Part):
 
 
 class Rollback(_Part):
-    """Who may roll back, among those with the role for it."""
+    """Who may roll back, among those with the role for it, and whether freeze windows bind them too."""
 
-    by: Annotated[Selectors, Field(min_length=1)]
+    by: Annotated[Selectors, Field(min_length=1)] | None = None
+    respects_freeze: bool = False
+
+
+class BreakGlass(_Part):
+    """How the gate is passed in an emergency: by whom, among those with the role for it, and what must follow."""
+
+    by: Annotated[Selectors, Field(min_length=1)] | None = None
+    #: Whether a ticket must be named.
+    ticket: Literal["required", "optional"] = "optional"
+    #: Within what time a second person must review it; then nothing is promoted until somebody has.
+    review_within: Duration = DEFAULT_REVIEW_TIME
 
 
 class FreezeWindow(_Part):
@@ -162,6 +200,11 @@ class Rule(_Part):
     freeze: tuple[FreezeWindow, ...] = ()
     expires_after: Duration = DEFAULT_EXPIRY
     rollback: Rollback | None = None
+    break_glass: BreakGlass | None = None
+    #: Whether a rejected version that is staged goes back to no stage.
+    on_rejection: Literal["keep", "unstage"] = "keep"
+    #: In `audit` mode a rule refuses nothing; what it would have refused is put on record.
+    mode: Literal["enforce", "audit"] = "enforce"
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:
@@ -178,12 +221,20 @@ class Rule(_Part):
         return self.promote is not None and self.promote.on == "approval"
 
 
+class Changes(_Part):
+    """Who must approve a policy that is weaker than the one in force; whoever applies it does not count."""
+
+    approvals: Annotated[tuple[Approvals, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
+
+
 class Policy(_Part):
     """The whole policy file."""
 
     version: Literal[1]
     naming: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     rules: tuple[Rule, ...]
+    #: What a change of the policy needs if it weakens it.
+    changes: Changes | None = None
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -192,17 +243,30 @@ class Policy(_Part):
             name_pattern(self.naming)
         return self
 
+    @property
+    def enforced(self) -> tuple[Rule, ...]:
+        """The rules that refuse; the others are in audit mode."""
+        return tuple(rule for rule in self.rules if rule.mode == "enforce")
+
     def protects(self, target: Target) -> bool:
-        """Say whether any rule names the target: then it is closed to models that no rule covers."""
-        return any(target in rule.targets for rule in self.rules)
+        """Say whether any enforced rule names the target: then it is closed to models that no rule covers."""
+        return any(target in rule.targets for rule in self.enforced)
 
     def rules_for(self, model: str, target: Target) -> tuple[Rule, ...]:
-        """Return the rules that apply to a target of a model. They add up: all of them must be met."""
-        return tuple(rule for rule in self.rules if rule.covers(model, target))
+        """Return the enforced rules for a target of a model. They add up: all of them must be met."""
+        return tuple(rule for rule in self.enforced if rule.covers(model, target))
+
+    def audited_rules_for(self, model: str, target: Target) -> tuple[Rule, ...]:
+        """Return the rules for a target of a model that are in audit mode."""
+        return tuple(rule for rule in self.rules if rule.mode == "audit" and rule.covers(model, target))
+
+    def governs(self, model: str) -> bool:
+        """Say whether any enforced rule is about a model."""
+        return any(rule.covers(model, target) for rule in self.enforced for target in rule.targets)
 
     def protected_aliases(self) -> frozenset[str]:
-        """Return the names of all aliases that some rule names."""
-        return frozenset(t.name for rule in self.rules for t in rule.targets if t.kind == "alias")
+        """Return the names of all aliases that some enforced rule names."""
+        return frozenset(t.name for rule in self.enforced for t in rule.targets if t.kind == "alias")
 
     def check_name(self, model: str) -> None:
         """Refuse a name for a new model that the naming pattern does not allow.

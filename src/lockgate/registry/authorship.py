@@ -6,6 +6,7 @@ import os
 import posixpath
 from urllib.parse import unquote, urlsplit
 
+from mlflow.server.handlers import _get_workspace_scoped_repo_path_if_enabled
 from sqlalchemy import Engine
 
 from lockgate.access.principals import current_caller
@@ -16,6 +17,7 @@ from lockgate.registry.transaction import transaction
 RUN = "run"
 LOGGED_MODEL = "model"
 ARTIFACTS = "artifacts"
+MLFLOW_ARTIFACTS = "mlflow-artifacts"
 
 _FORGET_AFTER = 100_000
 
@@ -69,6 +71,37 @@ def artifact_folder(location: str, destination: str) -> str:
     return "/".join(parts[: parts.index("artifacts") + 1] if "artifacts" in parts else parts)
 
 
+def place_of(location: str, destination: str) -> str:
+    """Return the one spelling of a place where files are: `/0/RUN/artifacts/model` for those that go through the
+    server, scheme, host and path for those elsewhere.
+
+    Args:
+        location: The URI of a run, model or version.
+        destination: The server's artifacts destination.
+    """
+    decoded = _decoded(location)
+    parts = urlsplit(decoded)
+    if parts.scheme == MLFLOW_ARTIFACTS:
+        return place_here(_get_workspace_scoped_repo_path_if_enabled(parts.path.lstrip("/")) or "")
+    below = _below_destination(decoded, _decoded(destination))
+    if below is not None:
+        return place_here(below)
+    if _is_local(decoded):
+        return f"file:{os.path.realpath(parts.path)}"
+    return f"{parts.scheme}://{parts.netloc}{posixpath.normpath('/' + parts.path)}"
+
+
+def place_here(path: str) -> str:
+    """Return the one spelling of a path below the server's artifacts destination."""
+    return posixpath.normpath("/" + _decoded(path).lstrip("/"))
+
+
+def lies_below(location: str, root: str, destination: str) -> bool:
+    """Say whether a location is a root or lies below it."""
+    inner, outer = place_of(location, destination), place_of(root, destination)
+    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
+
+
 def _decoded(text: str) -> str:
     while (decoded := unquote(text)) != text:
         text = decoded
@@ -77,14 +110,21 @@ def _decoded(text: str) -> str:
 
 def _below(location: str, destination: str) -> str:
     """Return a location as a path below the destination if it lies there, else its own path."""
+    below = _below_destination(location, destination)
+    return urlsplit(location).path if below is None else below
+
+
+def _below_destination(location: str, destination: str) -> str | None:
     if _is_local(location) and _is_local(destination):
         root = os.path.abspath(urlsplit(destination).path)
         for path in (os.path.abspath(urlsplit(location).path), os.path.realpath(urlsplit(location).path)):
-            if path.startswith(root + os.sep):
+            if path == root or path.startswith(root + os.sep):
                 return path.removeprefix(root)
-        return urlsplit(location).path
-    root = destination.rstrip("/") + "/"
-    return location.removeprefix(root) if location.startswith(root) else urlsplit(location).path
+        return None
+    root = destination.rstrip("/")
+    if location == root or location.startswith(root + "/"):
+        return location.removeprefix(root)
+    return None
 
 
 def _is_local(location: str) -> bool:

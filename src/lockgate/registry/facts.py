@@ -1,15 +1,16 @@
 """Gathering evidence: what MLflow's tables and files say about a version, and who Lockgate saw shaping it."""
 
+import hashlib
 import json
 import posixpath
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
 import yaml
-from mlflow.entities import Run
+from mlflow.entities import LoggedModel, Run
 from mlflow.exceptions import MlflowException
 from mlflow.server.handlers import (
     _get_artifact_repo_mlflow_artifacts,
@@ -21,6 +22,7 @@ from mlflow.server.handlers import (
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelTag
+from mlflow.store.tracking.dbmodels.models import SqlLoggedModelMetric
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 from mlflow.utils.uri import append_to_uri_path
 from sqlalchemy import select
@@ -28,8 +30,9 @@ from sqlalchemy.orm import Session
 
 from lockgate.database import authors, people
 from lockgate.database.identities import Model, Version
-from lockgate.evidence.record import Dataset, Evidence
-from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder
+from lockgate.evidence.manifest import Artifacts, Hashing
+from lockgate.evidence.record import NOT_LOOKED_AT, Dataset, Evidence, Provenance
+from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, lies_below
 
 _MAX_MODEL_FILE = 1_000_000
 
@@ -42,9 +45,18 @@ class ModelFile:
     state: str = "missing"
     signature: dict[str, Any] | None = None
     has_input_example: bool = False
+    sha256: str = ""
 
 
 UNREADABLE = ModelFile("unreadable")
+
+
+@dataclass(frozen=True)
+class Files:
+    """What is known of a version's files, looked at outside of any transaction: they may be far away."""
+
+    artifacts: Artifacts = NOT_LOOKED_AT
+    model_file: ModelFile = ModelFile()
 
 
 def read_model_file(tracking: TrackingStore, storage_location: str) -> ModelFile:
@@ -60,13 +72,13 @@ def read_model_file(tracking: TrackingStore, storage_location: str) -> ModelFile
             local = Path(repository.download_artifacts(path, folder))
             if local.stat().st_size > _MAX_MODEL_FILE:
                 return UNREADABLE
-            text = local.read_text(encoding="utf-8")
+            content = local.read_bytes()
     except Exception:  # noqa: BLE001 - repositories raise whatever their storage's library raises
         return ModelFile()
-    return parse_model_file(text)
+    return replace(parse_model_file(content), sha256=hashlib.sha256(content).hexdigest())
 
 
-def parse_model_file(text: str) -> ModelFile:
+def parse_model_file(text: str | bytes) -> ModelFile:
     """Read the text of an `MLmodel` file. Aliases, with which little text can mean a lot, are not followed."""
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
@@ -100,7 +112,7 @@ def gather(
     tracking: TrackingStore,
     model: Model,
     version: Version,
-    file: ModelFile,
+    files: Files,
 ) -> Evidence:
     """Return the evidence about a version as it is now, with who shaped it.
 
@@ -109,7 +121,7 @@ def gather(
         tracking: MLflow's tracking store, which has the run.
         model: The version's model.
         version: The version.
-        file: What its `MLmodel` file said.
+        files: What is known of its files.
     """
     row = session.execute(
         select(SqlModelVersion).where(
@@ -119,7 +131,9 @@ def gather(
         )
     ).scalar_one()
     run = _run(tracking, row.run_id)
-    made_by = authors.of(session, _made_of(row, run, tracking.authorship.destination))
+    destination = tracking.authorship.destination
+    made_by = authors.of(session, _made_of(row, run, destination))
+    origin = _origin(tracking, row, run, destination)
     registrar = version.registrar_id
     known = people.load(session, made_by | ({registrar} if registrar is not None else set()))
     return Evidence(
@@ -130,13 +144,54 @@ def gather(
         description=row.description or "",
         version_tags={tag.key: tag.value or "" for tag in row.model_version_tags},
         model_tags=_model_tags(session, model),
-        model_file=file.state,
-        signature=file.signature,
-        has_input_example=file.has_input_example,
+        provenance=origin,
+        artifacts=_settled(files.artifacts),
+        model_file=files.model_file.state,
+        signature=files.model_file.signature,
+        has_input_example=files.model_file.has_input_example,
         registrar=known[registrar].name if registrar is not None else "",
         authors=tuple(sorted(known[author].name for author in made_by)),
-        **(_run_facts(run) if run is not None else {}),
+        **(_run_facts(tracking, row, run) if run is not None and origin is Provenance.OWN else {}),
     )
+
+
+def _settled(artifacts: Artifacts) -> Artifacts:
+    """Leave out how far hashing has come: that is no evidence."""
+    return replace(artifacts, reason="") if artifacts.state is Hashing.PENDING else artifacts
+
+
+def _origin(tracking: TrackingStore, row: SqlModelVersion, run: Run | None, destination: str) -> Provenance:
+    """Say whether a version's files lie where its run, or a logged model of its run, keeps them.
+
+    MLflow checks the like only where the files are local or go through the server, and not for `models:/m-...`.
+    """
+    if not row.run_id:
+        return Provenance.NO_RUN
+    if run is None:
+        return Provenance.FOREIGN
+    location = row.storage_location or row.source or ""
+    if urlparse(location).scheme == "runs":
+        of_run, _ = RunsArtifactRepository.parse_runs_uri(location)
+        return Provenance.OWN if of_run == row.run_id else Provenance.FOREIGN
+    if lies_below(location, run.info.artifact_uri, destination):
+        return Provenance.OWN
+    for model_id in _logged_models_in(row, destination):
+        logged = _logged_model(tracking, model_id)
+        is_runs = logged is not None and logged.source_run_id == row.run_id
+        if logged is not None and is_runs and lies_below(location, logged.artifact_location, destination):
+            return Provenance.OWN
+    return Provenance.FOREIGN
+
+
+def _logged_model(tracking: TrackingStore, model_id: str) -> LoggedModel | None:
+    try:
+        return tracking.get_logged_model(model_id)
+    except MlflowException:
+        return None
+
+
+def _logged_models_in(row: SqlModelVersion, destination: str) -> list[str]:
+    return [thing for kind, thing in _made_of(row, None, destination) if kind == LOGGED_MODEL]
 
 
 def storage_location(session: Session, workspace: str, name: str, number: int) -> str:
@@ -160,9 +215,10 @@ def _run(tracking: TrackingStore, run_id: str | None) -> Run | None:
         return None
 
 
-def _run_facts(run: Run) -> dict[str, Any]:
+def _run_facts(tracking: TrackingStore, row: SqlModelVersion, run: Run) -> dict[str, Any]:
+    others = _metrics_of_other_models(tracking, row, run)
     return {
-        "metrics": dict(run.data.metrics),
+        "metrics": {name: value for name, value in run.data.metrics.items() if name not in others},
         "params": dict(run.data.params),
         "tags": dict(run.data.tags),
         "datasets": tuple(
@@ -179,6 +235,21 @@ def _run_facts(run: Run) -> dict[str, Any]:
             )
         ),
     }
+
+
+def _metrics_of_other_models(tracking: TrackingStore, row: SqlModelVersion, run: Run) -> set[str]:
+    """Return the metrics that the run logged for other models than this one: a run may train several."""
+    mine = set(_logged_models_in(row, tracking.authorship.destination))
+    if not mine:
+        return set()
+    with tracking.ManagedSessionMaker() as session:
+        rows = session.execute(
+            select(SqlLoggedModelMetric.metric_name, SqlLoggedModelMetric.model_id)
+            .where(SqlLoggedModelMetric.run_id == run.info.run_id)
+            .distinct()
+        ).all()
+    of_mine = {name for name, model_id in rows if model_id in mine}
+    return {name for name, _ in rows} - of_mine
 
 
 def _made_of(row: SqlModelVersion, run: Run | None, destination: str) -> list[tuple[str, str]]:

@@ -21,6 +21,9 @@ class Gate(Protocol):
             Refused: with everything that is missing, and the number of the request that asks for it.
         """
 
+    def observe(self, name: str, version: int, target: Target) -> None:
+        """Put on record what rules in audit mode would refuse about a move of an open target."""
+
     def check_direct(self, mutation: Mutation, changes: Sequence[Change]) -> dict[Target, int]:
         """Refuse changes outside the gate that touch a closed target.
 

@@ -14,6 +14,7 @@ from mlflow.entities.model_registry import ModelVersion, ModelVersionTag, Regist
 from mlflow.entities.model_registry.model_version_stages import (
     ALL_STAGES,
     STAGE_ARCHIVED,
+    STAGE_NONE,
     get_canonical_stage,
 )
 from mlflow.entities.webhook import Webhook
@@ -349,6 +350,13 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         self._check_moved(begun, wanted)
         settle(begun, changes, {change.target: decision_id for change in changes}, request_id)
 
+    def unstage(self, begun: Mutation, version: int, decisions: Mapping[Target, int]) -> None:
+        """Send a version back to no stage, as was decided."""
+        wanted = begun.pointers.with_stage(version, STAGE_NONE, archive_others=False)
+        super().transition_model_version_stage(begun.name, version, STAGE_NONE, False)
+        self._check_moved(begun, wanted)
+        settle(begun, begun.pointers.changes_to(wanted), decisions)
+
     def get_latest_versions(self, name: str, stages: Sequence[str] | None = None) -> list[ModelVersion]:
         """Return the latest version in each stage.
 
@@ -410,14 +418,15 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
 
     def _gated(self, name: str, version: str, target: Target) -> bool:
         """Ask the gate if this call would bring another version into a closed target."""
-        if not self.gate.is_closed(name, target):
-            return False
         try:
             with self.ManagedSessionMaker() as session:
                 number = int(self._get_sql_model_version(session, name, version).version)
                 held = pointers.read(session, self.workspace, name).of(target)
         except MlflowException:
             return False  # MLflow's own method says what is wrong with the name or version.
+        if not self.gate.is_closed(name, target):
+            self.gate.observe(name, number, target)
+            return False
         if held == {number} and current_caller().principal.may(Permission.PROMOTE, name):
             return True  # It is there already; whoever carried it out may ask again.
         if number in held:

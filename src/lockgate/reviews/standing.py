@@ -1,6 +1,6 @@
 """Whose approval counts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -29,6 +29,8 @@ class Review:
     comment: str
     evidence_digest: str
     at: datetime
+    #: What changed in the evidence, so that an approval is void.
+    dismissed: str = ""
 
 
 #: Names of excluded principals, each with why: `the requester`, `registered the version`, `made the run`.
@@ -67,12 +69,39 @@ def missing_approvals(
     void = {review.reviewer.name for review in given} - approvers.keys()
     missing = []
     for rule in rules:
-        for demand in rule.approvals:
-            counted = {name for name, approver in approvers.items() if _counts(demand, approver, model)}
+        filled = fill(rule.approvals, list(approvers.values()), model)
+        for demand, counted in zip(rule.approvals, filled, strict=True):
             if len(counted) < demand.required:
-                why = _why_void(demand, approvers.keys() - counted, void)
-                missing.append(_sentence(rule, demand, len(counted), excluded) + why)
+                others = {name for name, approver in approvers.items() if not _counts(demand, approver, model)}
+                missing.append(_sentence(rule, demand, len(counted), excluded) + _why_void(demand, others, void))
     return missing
+
+
+def fill(demands: Sequence[Approvals], approvers: Sequence[Principal], model: str) -> list[set[str]]:
+    """Return who counts for each demand of one rule. Nobody counts twice; as many places as can be are filled.
+
+    This is bipartite matching by augmenting paths: somebody who could count for two demands moves over where that
+    makes room.
+    """
+    places = [which for which, demand in enumerate(demands) for _ in range(demand.required)]
+    taken: dict[int, Principal] = {}
+
+    def seat(approver: Principal, tried: set[int]) -> bool:
+        for place, which in enumerate(places):
+            if place in tried or not _counts(demands[which], approver, model):
+                continue
+            tried.add(place)
+            if place not in taken or seat(taken[place], tried):
+                taken[place] = approver
+                return True
+        return False
+
+    for approver in approvers:
+        seat(approver, set())
+    return [
+        {taken[place].name for place, at in enumerate(places) if at == which and place in taken}
+        for which in range(len(demands))
+    ]
 
 
 def _why_void(demand: Approvals, others: Iterable[str], void: Iterable[str]) -> str:

@@ -22,17 +22,29 @@ from lockgate.gates.policy import Duration
 from lockgate.promotions.request import State
 from lockgate.promotions.target import Target
 from lockgate.registry.transaction import reading
+from lockgate.reviews.standing import Verdict
 from lockgate.server import failures, view
 from lockgate.wire import (
     ApproveBody,
+    AskAgainBody,
     AskBody,
     AuditList,
+    BreakGlassBody,
+    BreakGlassList,
+    BreakGlassReviewBody,
+    BreakGlassView,
     CheckBody,
     CheckView,
     CommentBody,
     DecisionView,
     ErrorView,
+    FreezeBody,
+    FreezeList,
+    FreezeView,
     HistoryView,
+    HoldBody,
+    HoldList,
+    HoldView,
     NewTokenView,
     PolicyBody,
     PolicyView,
@@ -48,7 +60,19 @@ from lockgate.wire import (
     TokenList,
     TokenView,
 )
-from lockgate.workflow import checks, look, people, policies, promote, review, rollback, submit
+from lockgate.workflow import (
+    break_glass,
+    checks,
+    freezes,
+    holds,
+    look,
+    people,
+    policies,
+    promote,
+    review,
+    rollback,
+    submit,
+)
 from lockgate.workflow.people import NewPrincipal, Replacement
 from lockgate.workflow.stores import Stores, stores
 
@@ -73,6 +97,7 @@ def _stores() -> Stores:
 House = Annotated[Stores, Depends(_stores)]
 Calling = Annotated[Caller, Depends(current_caller)]
 PageToken = Annotated[str | None, Query(max_length=100)]
+Comment = Annotated[str | None, Query(max_length=10_000)]
 PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 api = FastAPI(
@@ -161,6 +186,20 @@ def comment(request_id: RowId, house: House, caller: Calling, body: CommentBody)
     return view.request(look.request(house, request_id), caller.base_url)
 
 
+@api.post("/requests/{request_id}/lift")
+def lift(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
+    """Lift the rejection of a request, so that the same can be asked for again."""
+    review.lift(house, request_id, _said(body))
+    return view.request(look.request(house, request_id), caller.base_url)
+
+
+@api.post("/requests/{request_id}/re-request")
+def ask_again(request_id: RowId, house: House, caller: Calling, body: AskAgainBody | None = None) -> RequestView:
+    """Ask people to review, or to review again."""
+    names = body.reviewers if body is not None else []
+    return view.request(review.ask_again(house, request_id, names, _said(body)), caller.base_url)
+
+
 @api.post("/requests/{request_id}/promote")
 def carry_out(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
     """Carry out a request: everything is checked again, then the target moves."""
@@ -174,7 +213,15 @@ def carry_out(request_id: RowId, house: House, caller: Calling, body: CommentBod
 def report_check(body: CheckBody, house: House) -> CheckView:
     """Report what an outside system found about a version."""
     reported = checks.report(
-        house, body.model, body.version, body.name, body.status, body.summary, body.details_url, body.metrics
+        house,
+        body.model,
+        body.version,
+        body.name,
+        body.status,
+        body.summary,
+        body.details_url,
+        body.metrics,
+        body.evidence_digest,
     )
     return view.check(body.model, body.version, reported)
 
@@ -185,7 +232,68 @@ def report_check(body: CheckBody, house: House) -> CheckView:
 @api.post("/models/{name}/rollback")
 def roll_back(name: str, body: RollbackBody, house: House) -> DecisionView:
     """Return a target to the version that served before."""
-    return view.rollback(rollback.roll_back(house, name, Target.parse(body.target), body.reason))
+    return view.decision(rollback.roll_back(house, name, Target.parse(body.target), body.reason))
+
+
+@api.post("/break-glass", status_code=201)
+def break_the_glass(body: BreakGlassBody, house: House) -> DecisionView:
+    """Move a protected target past the gate in an emergency; a second person must review it by `review_by`."""
+    target = Target.parse(body.target)
+    return view.decision(break_glass.break_the_glass(house, body.model, body.version, target, body.reason, body.ticket))
+
+
+@api.get("/break-glass")
+def list_break_glass(house: House, unreviewed: bool = False, max_results: PageSize = 50) -> BreakGlassList:
+    """List the times that the glass was broken, newest first."""
+    found = break_glass.search(house, max_results, unreviewed)
+    return BreakGlassList(break_glass=[view.emergency(one) for one in found])
+
+
+@api.post("/break-glass/{break_glass_id}/review")
+def review_break_glass(break_glass_id: RowId, body: BreakGlassReviewBody, house: House) -> BreakGlassView:
+    """Say, as a second person, whether breaking the glass was right."""
+    verdict = Verdict(body.verdict)
+    return view.emergency(break_glass.review(house, break_glass_id, verdict, body.comment))
+
+
+# Holds and freezes
+
+
+@api.post("/holds", status_code=201)
+def hold(body: HoldBody, house: House) -> HoldView:
+    """Keep a version from being promoted until somebody lifts it."""
+    return view.hold(holds.hold(house, body.model, body.version, body.reason))
+
+
+@api.get("/holds")
+def list_holds(house: House) -> HoldList:
+    """List the holds that nobody has lifted."""
+    return HoldList(holds=[view.hold(held) for held in holds.in_force(house)])
+
+
+@api.delete("/holds/{hold_id}", status_code=204)
+def lift_hold(hold_id: RowId, house: House, comment: Comment = None) -> None:
+    """Lift a hold."""
+    holds.lift(house, hold_id, comment)
+
+
+@api.post("/freezes", status_code=201)
+def freeze(body: FreezeBody, house: House, caller: Calling) -> FreezeView:
+    """Freeze the promotions of some models for a time."""
+    target = Target.parse(body.target) if body.target is not None else None
+    return view.freeze(freezes.freeze(house, caller, body.models, target, body.from_, body.to, body.reason))
+
+
+@api.get("/freezes")
+def list_freezes(house: House) -> FreezeList:
+    """List the one-off freezes that are coming or in force."""
+    return FreezeList(freezes=[view.freeze(one) for one in freezes.coming_and_in_force(house)])
+
+
+@api.delete("/freezes/{freeze_id}", status_code=204)
+def lift_freeze(freeze_id: RowId, house: House, caller: Calling, comment: Comment = None) -> None:
+    """End a freeze before its time."""
+    freezes.lift(house, caller, freeze_id, comment)
 
 
 @api.get("/models/{name}/history")
@@ -233,6 +341,7 @@ def add_principal(body: PrincipalBody, house: House, caller: Calling, response: 
         groups=tuple(body.groups),
         bindings=tuple(people.parse_binding(role) for role in body.roles),
         password=body.password,
+        owner=body.owner,
     )
     known, is_new = people.add(house.registry.engine, caller, new)
     response.status_code = 201 if is_new else 200
@@ -246,6 +355,7 @@ def change_principal(name: str, body: PrincipalPatch, house: House, caller: Call
         groups=tuple(body.groups) if body.groups is not None else None,
         bindings=tuple(people.parse_binding(role) for role in body.roles) if body.roles is not None else None,
         active=body.active,
+        owner=body.owner,
     )
     return view.principal(people.change(house.registry.engine, caller, name, wanted))
 

@@ -4,17 +4,22 @@ import json
 from typing import Any
 
 from lockgate.access.principals import Principal
+from lockgate.database.break_glass import Emergency
+from lockgate.database.freezes import Freeze
 from lockgate.database.history import Tenure
+from lockgate.database.holds import Hold
 from lockgate.database.policies import StoredPolicy
-from lockgate.decisions.verdict import DecisionKind
 from lockgate.evidence.record import Evidence
 from lockgate.gates.judge import Check
 from lockgate.reviews.standing import Review
 from lockgate.wire import (
     AuditView,
+    BreakGlassView,
     CheckView,
     DecisionView,
+    FreezeView,
     GateView,
+    HoldView,
     PolicyView,
     PrincipalView,
     RequestView,
@@ -43,8 +48,10 @@ def request(case: Case, base_url: str) -> RequestView:
         evidence=evidence(case.evidence),
         gates=[GateView(**vars(gate)) for gate in case.verdict.gates],
         reviews=[review(given) for given in case.reviews],
+        asked_reviewers=list(case.asked_reviewers),
         excluded=dict(case.excluded),
         unmet=list(case.verdict.unmet),
+        warnings=list(case.verdict.warnings),
         outcome=asked.outcome,
         url=f"{base_url}/lockgate/requests/{asked.id}",
     )
@@ -63,6 +70,7 @@ def review(given: Review) -> ReviewView:
         comment=given.comment,
         evidence_digest=given.evidence_digest,
         at=given.at,
+        dismissed=given.dismissed,
     )
 
 
@@ -76,16 +84,17 @@ def check(model: str, version: int, reported: Check) -> CheckView:
         summary=reported.summary,
         details_url=reported.url,
         metrics=dict(reported.metrics or {}),
+        evidence_digest=reported.evidence_digest,
         reporter=reported.reporter.name,
         at=reported.at,
     )
 
 
-def rollback(decided: Decided) -> DecisionView:
-    """Show a rollback."""
+def decision(decided: Decided) -> DecisionView:
+    """Show a rollback or a break-glass."""
     return DecisionView(
         id=decided.id,
-        kind=DecisionKind.ROLLBACK,
+        kind=decided.kind,
         model=decided.model,
         target=str(decided.target),
         version=str(decided.version),
@@ -93,6 +102,48 @@ def rollback(decided: Decided) -> DecisionView:
         by=decided.by,
         reason=decided.reason,
         at=decided.at,
+        hold=decided.hold_id,
+        break_glass=decided.break_glass_id,
+        review_by=decided.review_by,
+    )
+
+
+def hold(held: Hold) -> HoldView:
+    """Show a hold."""
+    return HoldView(id=held.id, model=held.model, version=str(held.version), reason=held.reason, by=held.by, at=held.at)
+
+
+def freeze(set_: Freeze) -> FreezeView:
+    """Show a one-off freeze."""
+    return FreezeView(
+        id=set_.id,
+        models=set_.pattern,
+        target=str(set_.target) if set_.target else None,
+        from_=set_.starts_at,
+        to=set_.ends_at,
+        reason=set_.reason,
+        by=set_.by,
+    )
+
+
+def emergency(broken: Emergency) -> BreakGlassView:
+    """Show a break-glass."""
+    return BreakGlassView(
+        id=broken.id,
+        decision_id=broken.decision_id,
+        model=broken.model,
+        version=str(broken.version),
+        target=str(broken.target),
+        by=broken.by,
+        reason=broken.reason,
+        ticket=broken.ticket,
+        unmet=list(broken.unmet),
+        at=broken.at,
+        review_by=broken.review_by,
+        reviewed_at=broken.reviewed_at,
+        reviewer=broken.reviewer,
+        verdict=broken.verdict,
+        comment=broken.comment,
     )
 
 
@@ -129,6 +180,7 @@ def principal(known: Principal) -> PrincipalView:
         active=known.active,
         groups=sorted(known.groups),
         roles=sorted(str(binding) for binding in known.bindings),
+        owner=known.owner,
     )
 
 

@@ -1,26 +1,69 @@
 """A request as a case: everything that its verdict rests on, and the verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from lockgate.database import checks, history, identities, policies, requests
+from lockgate.database import (
+    break_glass,
+    checks,
+    freezes,
+    history,
+    holds,
+    identities,
+    people,
+    policies,
+    requests,
+    seals,
+)
 from lockgate.database.identities import Model
 from lockgate.decisions.verdict import Verdict, decide
-from lockgate.errors import Conflict, ConflictOnRecord
+from lockgate.errors import Conflict, ConflictOnRecord, NotFound
 from lockgate.events.event import EventType
-from lockgate.evidence.record import Evidence
+from lockgate.evidence.manifest import Hashing
+from lockgate.evidence.record import Evidence, Provenance
 from lockgate.gates.judge import Facts, judge
 from lockgate.gates.policy import Rule
 from lockgate.promotions.request import LIVE, PromotionRequest, State
+from lockgate.promotions.target import Target
 from lockgate.registry.adoption import identify_version
 from lockgate.registry.aftermath import end
-from lockgate.registry.facts import ModelFile, gather
+from lockgate.registry.facts import Files, gather, storage_location
 from lockgate.registry.mutation import Mutation
+from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Review
+from lockgate.wire import rfc3339
+from lockgate.workflow.files import look_at_files, places_of
 from lockgate.workflow.stores import Stores
+
+
+@dataclass(frozen=True)
+class Matter:
+    """What is judged: that a target of a model move to a version."""
+
+    model: Model
+    version_id: str
+    target: Target
+    rules: tuple[Rule, ...]
+    evidence: Evidence
+    #: How far hashing the version's files has come; nothing if it is done.
+    progress: str
+    #: The version number that holds the target now.
+    holder: int | None
+    requester: str
+    reviews: tuple[Review, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a matter has come to, and what that rests on."""
+
+    verdict: Verdict
+    incumbent: Evidence | None
+    excluded: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -37,6 +80,46 @@ class Case:
     verdict: Verdict
     #: What changed in the evidence since it was last looked at, a phrase each.
     changes: tuple[str, ...] = ()
+    #: Who is asked to review, or to review again.
+    asked_reviewers: tuple[str, ...] = ()
+    progress: str = ""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A live request in a mutation of its model, judged on what is so now."""
+
+    begun: Mutation
+    case: Case
+    files: Files
+
+
+def request_named(stores: Stores, request_id: int) -> PromotionRequest:
+    """Return a request by its number.
+
+    Raises:
+        NotFound: if there is none in this workspace.
+    """
+    with reading(stores.registry.engine) as session:
+        found = requests.find(session, request_id, stores.registry.workspace)
+    if found is None:
+        raise NotFound(f"There is no promotion request {request_id}. `lockgate requests` lists them.")
+    return found
+
+
+@contextmanager
+def opened(stores: Stores, request_id: int) -> Iterator[Opened]:
+    """Begin a mutation of a live request's model, with the request judged anew.
+
+    Raises:
+        NotFound: if there is no such request.
+        Conflict: if it has ended.
+    """
+    known = request_named(stores, request_id)
+    files = look_at_files(stores, known.model, known.version)
+    with stores.registry.mutation(known.model) as begun:
+        case = assess(begun, stores, requests.get(begun.session, request_id), files)
+        yield Opened(begun, case, files)
 
 
 def study(
@@ -46,6 +129,7 @@ def study(
     evidence: Evidence,
     holder: int | None,
     now: datetime,
+    progress: str = "",
 ) -> Case:
     """Judge a request.
 
@@ -56,34 +140,119 @@ def study(
         evidence: The evidence to judge it on.
         holder: The version number that holds the target now.
         now: The time.
+        progress: How far hashing the version's files has come.
     """
-    model = Model(request.model_id, request.workspace, request.model, 0, adopted=False)
     rules = policies.of_version(session, request.policy_version).policy.rules_for(request.model, request.target)
-    incumbent = _incumbent(session, stores, model, holder)
-    reviews = requests.reviews_of(session, [request.id]).get(request.id, [])
-    excluded = exclusions(request.requester, evidence)
-    facts = Facts(
-        model=request.model,
-        candidate=evidence,
-        incumbent=incumbent,
+    reviews = tuple(requests.reviews_of(session, [request.id]).get(request.id, ()))
+    matter = Matter(
+        model=Model(request.model_id, request.workspace, request.model, 0, adopted=False),
+        version_id=request.version_id,
+        target=request.target,
+        rules=rules,
+        evidence=evidence,
+        progress=progress,
+        holder=holder,
         requester=request.requester,
+        reviews=reviews,
+    )
+    judged = weigh(session, stores, matter, now)
+    asked = requests.asked_reviewers(session, [request.id]).get(request.id, ())
+    return Case(
+        request=request,
+        rules=rules,
+        evidence=evidence,
+        incumbent=judged.incumbent,
+        reviews=reviews,
+        excluded=judged.excluded,
+        verdict=judged.verdict,
+        asked_reviewers=tuple(asked),
+        progress=progress,
+    )
+
+
+def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Judgement:
+    """Judge a matter: its gates, its reviews, and whatever else stands in the way."""
+    incumbent = _incumbent(session, stores, matter.model, matter.holder)
+    excluded = exclusions(session, matter.requester, matter.evidence)
+    facts = Facts(
+        model=matter.model.name,
+        candidate=matter.evidence,
+        incumbent=incumbent,
+        requester=matter.requester,
         makers=frozenset(excluded),
-        checks=checks.newest(session, [request.version_id]).get(request.version_id, {}),
-        held_since=history.holding_since(session, request.version_id),
+        checks=checks.newest(session, [matter.version_id]).get(matter.version_id, {}),
+        held_since=history.holding_since(session, matter.version_id),
         now=now,
     )
-    results = [result for rule in rules for result in judge(rule, facts)]
-    verdict = decide(rules, results, reviews, request.model, evidence.digest, excluded, now)
-    return Case(request, rules, evidence, incumbent, tuple(reviews), excluded, verdict)
+    results = [result for rule in matter.rules for result in judge(rule, facts)]
+    verdict = decide(
+        matter.rules,
+        results,
+        matter.reviews,
+        matter.model.name,
+        matter.evidence.digest,
+        excluded,
+        now,
+        obstacles(session, matter, now),
+    )
+    return Judgement(verdict, incumbent, excluded)
 
 
-def exclusions(requester: str, evidence: Evidence) -> dict[str, str]:
+def exclusions(session: Session, requester: str, evidence: Evidence) -> dict[str, str]:
     """Return who may not approve, each with why."""
     excluded = dict.fromkeys(evidence.authors, "had a hand in the run behind this version")
     if evidence.registrar:
         excluded[evidence.registrar] = "registered this version"
     excluded[requester] = "asked for this promotion"
+    owners = people.owners_of(session, excluded)
+    for account, owner in sorted(owners.items()):
+        excluded.setdefault(owner, f"answers for {account}, which {excluded[account]}")
     return excluded
+
+
+def obstacles(session: Session, matter: Matter, now: datetime) -> list[str]:
+    """Return what stands in the way of a promotion apart from gates and reviews, a sentence each."""
+    if not matter.rules:
+        return []
+    return [
+        *_file_obstacles(matter),
+        *(
+            f"Version {hold.version} is on hold: {hold.by} at {rfc3339(hold.at)}: {hold.reason.rstrip('.')}. Somebody "
+            f"who reviews, operates or maintains lifts it (`lockgate unhold {hold.id}`)."
+            for hold in holds.on_version(session, matter.version_id)
+        ),
+        *one_off_freezes(session, matter.model, matter.target, now),
+        *(
+            f"{emergency.by} broke the glass for {emergency.target} at {rfc3339(emergency.at)}, and no second person "
+            f"has reviewed that by {rfc3339(emergency.review_by)}: until somebody does (`lockgate "
+            f"break-glass-review {emergency.id}`), nothing of '{matter.model.name}' is promoted."
+            for emergency in break_glass.of_model(session, matter.model.id)
+            if emergency.is_overdue(now)
+        ),
+    ]
+
+
+def one_off_freezes(session: Session, model: Model, target: Target, now: datetime) -> list[str]:
+    """Return a sentence for each one-off freeze that is in force."""
+    return [
+        f"{freeze.by} has frozen {freeze.target or 'promotions'} of '{freeze.pattern}' until "
+        f"{rfc3339(freeze.ends_at)}: {freeze.reason.rstrip('.')} (freeze {freeze.id})."
+        for freeze in freezes.in_force(session, model.workspace, model.name, target, now)
+    ]
+
+
+def _file_obstacles(matter: Matter) -> list[str]:
+    evidence = matter.evidence
+    found = []
+    if evidence.provenance is Provenance.FOREIGN:
+        found.append(
+            f"The files of version {evidence.number} ({evidence.source}) are not those of run {evidence.run_id}, so "
+            f"what the run logged is no evidence about them. Register the version from runs:/{evidence.run_id}/..., "
+            "or without a run."
+        )
+    if evidence.artifacts.state is Hashing.PENDING:
+        found.append(f"The files are being hashed ({matter.progress}). Look again in a moment.")
+    return found
 
 
 def _incumbent(session: Session, stores: Stores, model: Model, holder: int | None) -> Evidence | None:
@@ -92,47 +261,94 @@ def _incumbent(session: Session, stores: Stores, model: Model, holder: int | Non
     known = identities.version(session, model.id, holder)
     if known is None:
         return None
-    return gather(session, stores.tracking, model, known, ModelFile())
+    return gather(session, stores.tracking, model, known, Files())
 
 
-def assess(begun: Mutation, stores: Stores, request: PromotionRequest, file: ModelFile) -> Case:
+def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Files) -> Case:
     """Look at a live request again: gather its evidence anew, judge it, and keep what has come of it.
 
-    Evidence that changed is frozen anew; reviews of what it was before no longer count.
+    Evidence that changed is frozen anew; approvals of what it was before are dismissed, and those who gave them are
+    asked again.
 
     Args:
         begun: The mutation of the request's model.
         stores: The stores.
         request: The request.
-        file: What the version's `MLmodel` file says now.
+        files: What is known of the version's files now.
 
     Raises:
         Conflict: if the request is no longer live.
     """
     check_live(begun, request)
     version = identify_version(begun.session, begun.model, request.version)
-    evidence = gather(begun.session, stores.tracking, begun.model, version, file)
+    evidence = gather(begun.session, stores.tracking, begun.model, version, files)
     changes: list[str] = []
     if evidence.digest != request.evidence_digest:
-        changes = evidence.changes_since(requests.evidence(begun.session, request.id))
-        requests.set_evidence(begun.session, request.id, evidence)
-        begun.record(
-            EventType.EVIDENCE_CHANGED,
-            version=request.version,
-            target=str(request.target),
-            request_id=request.id,
-            before={"evidence": request.evidence_digest},
-            after={"evidence": evidence.digest, "changes": changes},
-        )
+        changes = _freeze_anew(begun, request, evidence)
         request = replace(request, evidence_digest=evidence.digest)
     holder = begun.pointers.newest(request.target)
-    case = study(begun.session, stores, request, evidence, holder, begun.now)
+    if holder != request.incumbent:
+        request = _against_another(begun, request, holder)
+    case = study(begun.session, stores, request, evidence, holder, begun.now, files.artifacts.reason)
     requests.set_gates(begun.session, request.id, case.verdict.gates)
     state = State.APPROVED if case.verdict.is_approved else State.OPEN
     if state is not request.state:
         request.check_change(state)
         requests.set_state(begun.session, request.id, state)
+        if state is State.APPROVED:
+            seal(begun, stores, request.version, request.version_id)
     return replace(case, request=replace(request, state=state), changes=tuple(changes))
+
+
+def _freeze_anew(begun: Mutation, request: PromotionRequest, evidence: Evidence) -> list[str]:
+    changes = evidence.changes_since(requests.evidence(begun.session, request.id))
+    requests.set_evidence(begun.session, request.id, evidence)
+    dismissed = requests.dismiss_approvals(begun.session, request.id, _briefly(changes))
+    requests.ask_to_review(begun.session, request.id, dismissed, None, begun.now)
+    asked = people.load(begun.session, dismissed)
+    begun.record(
+        EventType.EVIDENCE_CHANGED,
+        version=request.version,
+        target=str(request.target),
+        request_id=request.id,
+        before={"evidence": request.evidence_digest},
+        after={
+            "evidence": evidence.digest,
+            "changes": changes[:_MAX_CHANGES],
+            "asked_again": sorted(principal.name for principal in asked.values()),
+        },
+    )
+    return changes
+
+
+_MAX_CHANGES = 100
+_MAX_SHOWN = 10
+
+
+def _briefly(changes: Sequence[str]) -> str:
+    more = f"; and {len(changes) - _MAX_SHOWN} more" if len(changes) > _MAX_SHOWN else ""
+    return "; ".join(changes[:_MAX_SHOWN]) + more
+
+
+def _against_another(begun: Mutation, request: PromotionRequest, holder: int | None) -> PromotionRequest:
+    """Note that the target has another holder than the request was last judged against."""
+    requests.set_incumbent(begun.session, request.id, holder)
+    begun.record(
+        EventType.INCUMBENT_CHANGED,
+        version=request.version,
+        target=str(request.target),
+        request_id=request.id,
+        before={"version": request.incumbent},
+        after={"version": holder},
+    )
+    return replace(request, incumbent=holder)
+
+
+def seal(begun: Mutation, stores: Stores, version: int, version_id: str) -> None:
+    """Note where an approved version keeps its files, so that nothing is written there any more."""
+    location = storage_location(begun.session, begun.workspace, begun.name, version)
+    if location:
+        seals.add(begun.session, version_id, places_of(stores, location))
 
 
 def check_live(begun: Mutation, request: PromotionRequest) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from lockgate.access.roles import Permission
 from lockgate.database import checks
 from lockgate.database.checks import NewCheck
-from lockgate.errors import BadInput
+from lockgate.errors import BadInput, Conflict
 from lockgate.events.event import EventType
+from lockgate.evidence.manifest import Hashing
 from lockgate.gates.judge import Check
 from lockgate.promotions.request import valid_comment
 from lockgate.registry.adoption import identify_version
+from lockgate.registry.facts import Files, gather
+from lockgate.workflow.files import look_at_files
 from lockgate.workflow.stores import Stores
 from lockgate.workflow.submit import check_version
 
@@ -27,6 +30,7 @@ def report(
     summary: str | None,
     url: str | None,
     metrics: Mapping[str, float],
+    seen: str | None = None,
 ) -> Check:
     """Report what an outside system found about a version; the newest report under a name counts.
 
@@ -39,11 +43,13 @@ def report(
         summary: What was found, for people.
         url: Where to read more.
         metrics: Numbers that expressions can use.
+        seen: Digest of the evidence that was checked; without it, what the evidence is now.
 
     Raises:
         BadInput: if a value is not allowed.
         NotFound: if there is no such version.
         Refused: if the caller may not report checks.
+        Conflict: if the evidence is not what was checked, or its files are still being hashed.
     """
     if status not in STATUSES:
         raise BadInput(f"A check's status is one of {', '.join(STATUSES)}; not {status[:100]!r}.")
@@ -52,18 +58,43 @@ def report(
     if url and not url.startswith(("https://", "http://")):
         raise BadInput("A check's url starts with https:// or http://.")
     said = valid_comment(summary)
+    files = look_at_files(stores, name, version)
     with stores.registry.mutation(name) as begun:
         begun.caller.require(Permission.REPORT_CHECK, name)
         check_version(stores, begun, version)
         known = identify_version(begun.session, begun.model, version)
+        digest = gather(begun.session, stores.tracking, begun.model, known, files).digest
+        _check_same(version, files, digest, seen)
         reported = NewCheck(
-            known.id, check, status, said, url or "", dict(metrics), begun.caller.principal.id, begun.now
+            known.id, check, status, said, url or "", dict(metrics), digest, begun.caller.principal.id, begun.now
         )
         checks.add(begun.session, reported)
         begun.record(
             EventType.CHECK_REPORTED,
             version=version,
-            after={"check": check, "status": status, "url": url or "", "metrics": dict(metrics)},
+            after={
+                "check": check,
+                "status": status,
+                "url": url or "",
+                "metrics": dict(metrics),
+                "evidence": digest,
+            },
             reason=said,
         )
         return checks.newest(begun.session, [known.id])[known.id][check]
+
+
+def _check_same(version: int, files: Files, digest: str, seen: str | None) -> None:
+    """Refuse a result about other evidence than there is: it is bound to what was checked."""
+    if files.artifacts.state is Hashing.PENDING:
+        raise Conflict(
+            f"The files of version {version} are still being hashed ({files.artifacts.reason}), and a check is about "
+            "exactly these bytes. Report it when that is done.",
+            retry=True,
+        )
+    if seen not in (None, digest):
+        raise Conflict(
+            f"The evidence about version {version} is not what was checked: its digest is {digest} now. Run the check "
+            "again.",
+            evidence_digest=digest,
+        )

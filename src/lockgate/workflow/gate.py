@@ -4,22 +4,23 @@ from collections.abc import Sequence
 
 from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import history, identities, policies, requests
-from lockgate.database.history import NewDecision
-from lockgate.decisions.verdict import DecisionKind, why_not_carry_out, why_not_roll_back
+from lockgate.database import identities, policies, requests
+from lockgate.decisions.verdict import why_not_carry_out, why_not_roll_back
 from lockgate.errors import Conflict, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.gates.policy import Policy
 from lockgate.promotions.request import PromotionRequest, State
 from lockgate.promotions.target import Target
 from lockgate.registry import pointers
-from lockgate.registry.facts import ModelFile
+from lockgate.registry.facts import Files
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.pointers import Change
 from lockgate.registry.transaction import reading
+from lockgate.workflow.audited import observe
 from lockgate.workflow.case import assess
-from lockgate.workflow.modelfile import model_file
-from lockgate.workflow.promote import carry_out, carry_out_if_on_approval, version_id
+from lockgate.workflow.clearing import decide_clearing
+from lockgate.workflow.files import look_at_files
+from lockgate.workflow.promote import carry_out, carry_out_if_on_approval
 from lockgate.workflow.rollback import carry_out_rollback, served_before
 from lockgate.workflow.stores import Stores, stores
 from lockgate.workflow.submit import check_alias, find_or_open
@@ -36,25 +37,23 @@ class PolicyGate:
     def ask(self, name: str, version: int, target: Target) -> None:
         """Move a closed target, or refuse and leave a request that asks for it."""
         house = stores()
-        file = model_file(house, name, version)
+        files = look_at_files(house, name, version)
         with house.registry.mutation(name) as begun:
-            if begun.pointers.of(target) == {version} or self._went_back(house, begun, version, target):
+            if begun.pointers.of(target) == {version} or self._went_back(house, begun, version, target, files):
                 return
-            request = self._request(house, begun, version, target, file)
-            case = carry_out_if_on_approval(house, begun, assess(begun, house, request, file))
+            request = self._request(house, begun, version, target, files)
+            case = carry_out_if_on_approval(house, begun, assess(begun, house, request, files))
             if case.request.state is not State.PROMOTED:
                 carry_out(house, begun, case)
 
-    def _request(
-        self, house: Stores, begun: Mutation, version: int, target: Target, file: ModelFile
-    ) -> PromotionRequest:
+    def _request(self, house: Stores, begun: Mutation, version: int, target: Target, files: Files) -> PromotionRequest:
         if not begun.caller.principal.may(Permission.ASK, begun.name):
             known = identities.version(begun.session, begun.model.id, version)
             for request in requests.live(begun.session, begun.model.id, target):
                 if known is not None and request.version_id == known.id:
                     return request
             self._refuse_to_ask(begun, version, target)
-        request, _ = find_or_open(house, begun, version, target, "", file)
+        request, _ = find_or_open(house, begun, version, target, "", files)
         return request
 
     def _refuse_to_ask(self, begun: Mutation, version: int, target: Target) -> None:
@@ -72,16 +71,20 @@ class PolicyGate:
         )
         raise RefusedOnRecord(reason, unmet=[reason])
 
-    def _went_back(self, house: Stores, begun: Mutation, version: int, target: Target) -> bool:
+    def _went_back(self, house: Stores, begun: Mutation, version: int, target: Target, files: Files) -> bool:
         """Roll back if that is what the call amounts to: an operator, and the version that served before."""
         rules = policies.current(begun.session).policy.rules_for(begun.name, target)
         if why_not_roll_back(begun.caller.principal, rules, begun.name) is not None:
             return False
-        back_to = served_before(history.tenures(begun.session, begun.model.id, target), begun.pointers.newest(target))
+        back_to = served_before(begun.session, begun.model.id, target, begun.pointers.newest(target))
         if back_to is None or back_to.version != version:
             return False
-        carry_out_rollback(house, begun, target, back_to, "called through MLflow's own API")
+        carry_out_rollback(house, begun, target, back_to, "called through MLflow's own API", files)
         return True
+
+    def observe(self, name: str, version: int, target: Target) -> None:
+        """Put on record what rules in audit mode would refuse about a move of an open target."""
+        observe(stores(), name, version, target)
 
     def check_direct(self, mutation: Mutation, changes: Sequence[Change]) -> dict[Target, int]:
         """Refuse changes outside the gate that touch a closed target; record those that may clear one."""
@@ -92,7 +95,7 @@ class PolicyGate:
             if change.gained:
                 raise Conflict(f"{change.target} has just come under a rule of the policy. Call again.")
             self._check_may_clear(mutation, policy, change)
-            decided[change.target] = self._decide_clearing(mutation, change)
+            decided[change.target] = decide_clearing(mutation, change)
         return decided
 
     def _check_may_clear(self, mutation: Mutation, policy: Policy, change: Change) -> None:
@@ -114,32 +117,6 @@ class PolicyGate:
             reason=message,
         )
         raise RefusedOnRecord(message, unmet=[reason])
-
-    def _decide_clearing(self, mutation: Mutation, change: Change) -> int:
-        decision = history.add_decision(
-            mutation.session,
-            NewDecision(
-                kind=DecisionKind.CLEARING,
-                model_id=mutation.model.id,
-                target=change.target,
-                version_id=None,
-                previous_version_id=version_id(mutation, max(change.lost)),
-                request_id=None,
-                policy_version=policies.current(mutation.session).version,
-                evidence_digest="",
-                by_id=mutation.caller.principal.id,
-                reason="",
-                at=mutation.now,
-            ),
-        )
-        mutation.record(
-            EventType.CLEARED,
-            version=max(change.lost),
-            target=str(change.target),
-            decision_id=decision,
-            before={"versions": sorted(change.lost)},
-        )
-        return decision
 
     def check_side_effects(self, mutation: Mutation, target: Target, changes: Sequence[Change]) -> None:
         """Refuse to carry out a decision about one target that would leave production empty."""
@@ -192,5 +169,5 @@ class PolicyGate:
             if known is None:
                 return None
             held = pointers.read(session, registry.workspace, name)
-            back_to = served_before(history.tenures(session, known.id, target), held.newest(target))
+            back_to = served_before(session, known.id, target, held.newest(target))
             return back_to.version if back_to else None

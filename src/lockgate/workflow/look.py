@@ -17,9 +17,8 @@ from lockgate.promotions.target import Target
 from lockgate.registry import pointers
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict as ReviewVerdict
-from lockgate.workflow.case import Case, assess, exclusions, study
-from lockgate.workflow.modelfile import model_file
-from lockgate.workflow.promote import request_named
+from lockgate.workflow.case import Case, assess, exclusions, request_named, study
+from lockgate.workflow.files import look_at_files
 from lockgate.workflow.stores import Stores
 from lockgate.workflow.submit import expire_overdue
 
@@ -40,12 +39,12 @@ def request(stores: Stores, request_id: int) -> Case:
 
 def _looked_at_again(stores: Stores, found: PromotionRequest) -> Case:
     """Show what the evidence is now. If it changed, it is frozen anew: what is shown is what can be approved."""
-    file = model_file(stores, found.model, found.version)
+    files = look_at_files(stores, found.model, found.version)
     with stores.registry.mutation(found.model) as begun:
         request = requests.get(begun.session, found.id)
         if request.state not in LIVE or request.has_expired(begun.now):
             return _case(begun.session, stores, request)
-        return assess(begun.by_lockgate(), stores, request, file)
+        return assess(begun.by_lockgate(), stores, request, files)
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def _case(session: Session, stores: Stores, found: PromotionRequest) -> Case:
     rules = policies.of_version(session, found.policy_version).policy.rules_for(found.model, found.target)
     verdict = Verdict(requests.gates(session, found.id), True, ())
     reviews = tuple(requests.reviews_of(session, [found.id]).get(found.id, ()))
-    excluded = exclusions(found.requester, evidence)
+    excluded = exclusions(session, found.requester, evidence)
     return Case(found, rules, evidence, None, reviews, excluded, verdict)
 
 

@@ -40,6 +40,8 @@ class NewPrincipal:
     groups: tuple[str, ...] = ()
     bindings: tuple[RoleBinding, ...] = ()
     password: str | None = None
+    #: The person who answers for a service account.
+    owner: str | None = None
 
 
 def parse_binding(text: str) -> RoleBinding:
@@ -85,6 +87,8 @@ def add(engine: Engine, caller: Caller, new: NewPrincipal) -> tuple[Principal, b
         people.set_bindings(session, principal_id, (*(known.bindings if known else ()), *new.bindings))
         if new.password is not None:
             people.set_password(session, principal_id, password_hash(new.password))
+        if new.owner is not None:
+            _set_owner(session, principal_id, new.owner)
         after = people.load(session, [principal_id])[principal_id]
         _record(session, caller, EventType.PRINCIPAL_CHANGED, known, after, at, bool(new.password))
         return after, known is None
@@ -97,6 +101,7 @@ class Replacement:
     groups: tuple[str, ...] | None = None
     bindings: tuple[RoleBinding, ...] | None = None
     active: bool | None = None
+    owner: str | None = None
 
 
 def change(engine: Engine, caller: Caller, name: str, wanted: Replacement) -> Principal:
@@ -121,11 +126,23 @@ def change(engine: Engine, caller: Caller, name: str, wanted: Replacement) -> Pr
             people.set_bindings(session, known.id, wanted.bindings)
         if wanted.active is not None:
             people.set_active(session, known.id, wanted.active)
+        if wanted.owner is not None:
+            _set_owner(session, known.id, wanted.owner)
         if people.active_admins(session) == 0:
             raise Conflict("Nobody would be left with the role admin. Give it to somebody else first.")
         after = people.load(session, [known.id])[known.id]
         _record(session, caller, EventType.PRINCIPAL_CHANGED, known, after, at, False)
         return after
+
+
+def _set_owner(session: Session, principal_id: int, name: str) -> None:
+    owned = people.load(session, [principal_id])[principal_id]
+    if not owned.is_service:
+        raise BadInput(f"{owned.name} is a person; only service accounts have an owner.")
+    owner = people.find(session, name)
+    if owner is None or owner.is_service:
+        raise BadInput(f"The owner of {owned.name} must be a person who is known here; {name[:100]!r} is not.")
+    people.set_owner(session, principal_id, owner.id)
 
 
 def create_token(
@@ -332,4 +349,5 @@ def _shown(principal: Principal) -> dict[str, Any]:
         "active": principal.active,
         "groups": sorted(principal.groups),
         "roles": sorted(str(binding) for binding in principal.bindings),
+        **({"owner": principal.owner} if principal.owner else {}),
     }

@@ -8,15 +8,14 @@ from lockgate.audit.entry import AuditOutcome
 from lockgate.database import history, identities, policies, requests
 from lockgate.database.history import NewDecision
 from lockgate.decisions.verdict import DecisionKind, why_not_carry_out
-from lockgate.errors import NotFound, RefusedOnRecord
+from lockgate.errors import RefusedOnRecord
 from lockgate.events.event import EventType
-from lockgate.promotions.request import PromotionRequest, State, valid_comment
+from lockgate.promotions.request import State, valid_comment
 from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
-from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict
-from lockgate.workflow.case import Case, assess
-from lockgate.workflow.modelfile import model_file
+from lockgate.workflow.audited import record_findings
+from lockgate.workflow.case import Case, opened
 from lockgate.workflow.stores import Stores
 
 
@@ -37,29 +36,14 @@ def promote(stores: Stores, request_id: int, comment: str | None = None) -> Case
         Conflict: if the request has ended, by another promotion for example.
     """
     said = valid_comment(comment)
-    known = request_named(stores, request_id)
-    file = model_file(stores, known.model, known.version)
-    with stores.registry.mutation(known.model) as begun:
-        case = assess(begun, stores, requests.get(begun.session, request_id), file)
-        done = carry_out(stores, begun, case)
+    with opened(stores, request_id) as found:
+        begun = found.begun
+        done = carry_out(stores, begun, found.case)
         if said:
             requests.add_review(
                 begun.session, done.request, begun.caller.principal.id, Verdict.COMMENT, said, begun.now
             )
         return done
-
-
-def request_named(stores: Stores, request_id: int) -> PromotionRequest:
-    """Return a request by its number.
-
-    Raises:
-        NotFound: if there is none in this workspace.
-    """
-    with reading(stores.registry.engine) as session:
-        found = requests.find(session, request_id, stores.registry.workspace)
-    if found is None:
-        raise NotFound(f"There is no promotion request {request_id}. `lockgate requests` lists them.")
-    return found
 
 
 def carry_out(stores: Stores, begun: Mutation, case: Case) -> Case:
@@ -126,6 +110,7 @@ def refusal(begun: Mutation, case: Case, unmet: list[str]) -> RefusedOnRecord:
 def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
     request = case.request
     before = begun.pointers.newest(request.target)
+    record_findings(stores, begun, case)
     decision = history.add_decision(
         begun.session,
         NewDecision(

@@ -1,19 +1,23 @@
-"""Reviewing a request: approve, reject, comment, withdraw."""
+"""Reviewing a request: approve, reject, comment, withdraw, lift a rejection, ask again."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from lockgate.access.principals import Principal
 from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import requests
-from lockgate.errors import ConflictOnRecord, Refused, RefusedOnRecord
+from lockgate.database import people, requests
+from lockgate.errors import BadInput, Conflict, ConflictOnRecord, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
+from lockgate.evidence.manifest import Hashing
 from lockgate.promotions.request import PromotionRequest, State, valid_comment
 from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
 from lockgate.reviews.standing import Verdict, why_not
-from lockgate.workflow.case import Case, assess, check_live
-from lockgate.workflow.modelfile import model_file
-from lockgate.workflow.promote import carry_out_if_on_approval, request_named
+from lockgate.workflow.case import Case, assess, opened, request_named
+from lockgate.workflow.clearing import unstage
+from lockgate.workflow.promote import carry_out_if_on_approval
 from lockgate.workflow.stores import Stores
 
 
@@ -29,35 +33,107 @@ def approve(stores: Stores, request_id: int, comment: str | None, seen: str | No
     Raises:
         NotFound: if there is no such request.
         Refused: if the caller may not approve this one.
-        Conflict: if the request has ended, or its evidence is not what the approver saw.
+        Conflict: if the request has ended, its evidence is not what the approver saw, or is not complete yet.
     """
     said = valid_comment(comment)
-    known = request_named(stores, request_id)
-    file = model_file(stores, known.model, known.version)
-    with stores.registry.mutation(known.model) as begun:
-        case = assess(begun, stores, requests.get(begun.session, request_id), file)
+    with opened(stores, request_id) as found:
+        begun, case = found.begun, found.case
         _check_standing(begun, case, Verdict.APPROVE)
         _check_seen(case, seen)
+        _check_complete(case)
         _add(begun, case.request, Verdict.APPROVE, said)
-        approved = assess(begun, stores, requests.get(begun.session, request_id), file)
+        approved = assess(begun, stores, requests.get(begun.session, request_id), found.files)
         return carry_out_if_on_approval(stores, begun, approved)
 
 
 def reject(stores: Stores, request_id: int, comment: str | None) -> Case:
-    """Reject a request, which ends it.
+    """Reject a request, which ends it. Nobody can ask for the same again until the rejection is lifted.
 
     Raises:
         NotFound, Refused, Conflict: as `approve`.
     """
     said = valid_comment(comment)
-    known = request_named(stores, request_id)
-    file = model_file(stores, known.model, known.version)
-    with stores.registry.mutation(known.model) as begun:
-        case = assess(begun, stores, requests.get(begun.session, request_id), file)
+    with opened(stores, request_id) as found:
+        begun, case = found.begun, found.case
         _check_standing(begun, case, Verdict.REJECT)
         _add(begun, case.request, Verdict.REJECT, said)
         outcome = f"{begun.caller.principal.name} rejected it" + (f": {said}" if said else "")
-        return _ended(begun, case, State.REJECTED, EventType.REQUEST_REJECTED, outcome)
+        ended = _ended(begun, case, State.REJECTED, EventType.REQUEST_REJECTED, outcome)
+        if any(rule.on_rejection == "unstage" for rule in case.rules):
+            unstage(stores, begun, case.request.version, outcome)
+        return ended
+
+
+def lift(stores: Stores, request_id: int, comment: str | None) -> PromotionRequest:
+    """Lift the rejection of a request: whoever rejected it may, and a maintainer.
+
+    The request stays rejected; from now on the same can be asked for again.
+
+    Raises:
+        NotFound: if there is no such request.
+        Refused: if the caller is neither.
+        Conflict: if there is no rejection to lift.
+    """
+    said = valid_comment(comment)
+    known = request_named(stores, request_id)
+    with stores.registry.mutation(known.model) as begun:
+        caller = begun.caller.principal
+        rejections = requests.rejections_of(begun.session, request_id)
+        if not rejections:
+            raise Conflict(f"Promotion request {request_id} has no rejection that could be lifted.")
+        for rejection in rejections:
+            if caller.id != rejection.by_id and not caller.may(Permission.GOVERN, known.model):
+                raise Refused(
+                    f"{rejection.by} rejected promotion request {request_id}; only {rejection.by} or a maintainer "
+                    "lifts that."
+                )
+            requests.lift_rejection(begun.session, rejection.review_id, caller.id, begun.now)
+        request = requests.get(begun.session, request_id)
+        _record(begun, EventType.REJECTION_LIFTED, request, {"rejected_by": [r.by for r in rejections]}, said)
+        return request
+
+
+def ask_again(stores: Stores, request_id: int, names: Sequence[str], comment: str | None) -> Case:
+    """Ask people to review a request, or to review it again.
+
+    Args:
+        stores: The stores.
+        request_id: The request's number.
+        names: Whom to ask; without any, those whose approvals were dismissed.
+        comment: Said with it.
+
+    Raises:
+        NotFound: if there is no such request.
+        BadInput: if somebody named is not known, or could not approve.
+        Refused: if the caller may not ask for promotions.
+        Conflict: if the request has ended, or there is nobody to ask.
+    """
+    said = valid_comment(comment)
+    with opened(stores, request_id) as found:
+        begun, case = found.begun, found.case
+        begun.caller.require(Permission.ASK, begun.name)
+        asked = _to_ask(begun, case, names)
+        requests.ask_to_review(
+            begun.session, request_id, [one.id for one in asked], begun.caller.principal.id, begun.now
+        )
+        everybody = requests.asked_reviewers(begun.session, [request_id])[request_id]
+        _record(begun, EventType.REVIEW_ASKED, case.request, {"asked": [one.name for one in asked]}, said)
+        return replace(case, asked_reviewers=tuple(everybody))
+
+
+def _to_ask(begun: Mutation, case: Case, names: Sequence[str]) -> list[Principal]:
+    wanted = list(dict.fromkeys(names or (review.reviewer.name for review in case.reviews if review.dismissed)))
+    if not wanted:
+        raise Conflict("Nobody's approval was dismissed, so name whom to ask.")
+    asked = []
+    for name in wanted:
+        known = people.find(begun.session, name)
+        if known is None:
+            raise BadInput(f"There is no principal {name[:100]!r} to ask.")
+        if (reason := why_not(known, begun.name, case.excluded)) is not None:
+            raise BadInput(f"{reason}. Ask somebody else.")
+        asked.append(known)
+    return asked
 
 
 def comment_on(stores: Stores, request_id: int, comment: str | None) -> None:
@@ -86,20 +162,16 @@ def withdraw(stores: Stores, request_id: int, comment: str | None) -> Case:
         Conflict: if the request has ended.
     """
     said = valid_comment(comment)
-    known = request_named(stores, request_id)
-    file = model_file(stores, known.model, known.version)
-    with stores.registry.mutation(known.model) as begun:
-        request = requests.get(begun.session, request_id)
-        check_live(begun, request)
+    with opened(stores, request_id) as found:
+        begun, request = found.begun, found.case.request
         caller = begun.caller.principal
         if caller.id != request.requester_id and not caller.may(Permission.GOVERN, request.model):
             raise Refused(
                 f"Promotion request {request.id} is {request.requester}'s; only {request.requester} or a maintainer "
                 "can withdraw it."
             )
-        case = assess(begun, stores, request, file)
         outcome = f"{caller.name} withdrew it" + (f": {said}" if said else "")
-        return _ended(begun, case, State.WITHDRAWN, EventType.REQUEST_WITHDRAWN, outcome)
+        return _ended(begun, found.case, State.WITHDRAWN, EventType.REQUEST_WITHDRAWN, outcome)
 
 
 def _check_standing(begun: Mutation, case: Case, verdict: Verdict) -> None:
@@ -131,14 +203,33 @@ def _check_seen(case: Case, seen: str | None) -> None:
     )
 
 
+def _check_complete(case: Case) -> None:
+    """Refuse an approval of files that nobody knows yet."""
+    if case.evidence.artifacts.state is Hashing.PENDING:
+        raise ConflictOnRecord(
+            f"The files of version {case.request.version} are still being hashed ({case.progress}), and an approval is "
+            "about exactly these bytes. Approve when that is done.",
+            retry=True,
+        )
+
+
 def _add(begun: Mutation, request: PromotionRequest, verdict: Verdict, comment: str) -> None:
     requests.add_review(begun.session, request, begun.caller.principal.id, verdict, comment, begun.now)
+    if verdict is not Verdict.COMMENT:
+        requests.no_longer_asked(begun.session, request.id, begun.caller.principal.id)
+    event = EventType.REQUEST_COMMENTED if verdict is Verdict.COMMENT else EventType.REQUEST_REVIEWED
+    _record(begun, event, request, {"verdict": verdict, "evidence": request.evidence_digest}, comment)
+
+
+def _record(
+    begun: Mutation, event: EventType, request: PromotionRequest, after: Mapping[str, Any], comment: str
+) -> None:
     begun.record(
-        EventType.REQUEST_COMMENTED if verdict is Verdict.COMMENT else EventType.REQUEST_REVIEWED,
+        event,
         version=request.version,
         target=str(request.target),
         request_id=request.id,
-        after={"verdict": verdict, "evidence": request.evidence_digest},
+        after=after,
         reason=comment,
     )
 

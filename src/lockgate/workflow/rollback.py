@@ -1,27 +1,38 @@
-"""Rolling back: a target returns to the version that really served it before."""
+"""Rolling back: a target returns to the version that really served it before, and what served last is put on hold."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from sqlalchemy.orm import Session
+
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import history, policies
+from lockgate.database import break_glass, history, holds, identities, policies, requests
 from lockgate.database.history import NewDecision, Tenure
-from lockgate.decisions.verdict import DecisionKind, why_not_roll_back
+from lockgate.decisions.verdict import DecisionKind, frozen_for_rollback, why_not_roll_back
 from lockgate.errors import BadInput, Conflict, RefusedOnRecord
 from lockgate.events.event import EventType
+from lockgate.evidence.manifest import Hashing
+from lockgate.gates.policy import Rule
 from lockgate.promotions.request import valid_comment
 from lockgate.promotions.target import Target
+from lockgate.registry import pointers
+from lockgate.registry.facts import Files
 from lockgate.registry.mutation import Mutation
+from lockgate.registry.transaction import reading
+from lockgate.reviews.standing import Verdict
+from lockgate.workflow.case import one_off_freezes
+from lockgate.workflow.files import look_at_files
 from lockgate.workflow.promote import version_id
 from lockgate.workflow.stores import Stores
 
 
 @dataclass(frozen=True)
 class Decided:
-    """A rollback that was decided and carried out."""
+    """A decision that moved a target without a request, carried out."""
 
     id: int
+    kind: DecisionKind
     model: str
     target: Target
     version: int
@@ -29,9 +40,14 @@ class Decided:
     by: str
     reason: str
     at: datetime
+    #: The hold on the version that a rollback took out.
+    hold_id: int | None = None
+    #: Until when a second person must review a break-glass.
+    review_by: datetime | None = None
+    break_glass_id: int | None = None
 
 
-def served_before(tenures: Iterable[Tenure], holder: int | None) -> Tenure | None:
+def line_back(tenures: Iterable[Tenure], holder: int | None, unfit: Collection[int]) -> Tenure | None:
     """Return the time in office to go back to.
 
     What served before what serves now, with rollbacks counted as going back: after 1, 2 and back to 1, there
@@ -40,18 +56,35 @@ def served_before(tenures: Iterable[Tenure], holder: int | None) -> Tenure | Non
     Args:
         tenures: Who held the target, oldest first.
         holder: The version that holds it now; None if nobody does.
+        unfit: Positions of tenures that can't be gone back to: on hold, or past the gate without a review.
     """
-    line: list[Tenure] = []
-    for tenure in tenures:
-        earlier = next((at for at, known in enumerate(line) if known.version_id == tenure.version_id), None)
+    line: list[tuple[int, Tenure]] = []
+    for position, tenure in enumerate(tenures):
+        earlier = next((at for at, (_, known) in enumerate(line) if known.version_id == tenure.version_id), None)
         if tenure.how == DecisionKind.ROLLBACK and earlier is not None:
             del line[earlier:]
-        line.append(tenure)
-    candidates = [t for t in line if t.version != holder and not t.version_deleted]
-    if holder is None or not line or line[-1].version != holder:
-        return candidates[-1] if candidates else None
-    below = [t for t in line[:-1] if t.version != holder and not t.version_deleted]
-    return below[-1] if below else None
+        line.append((position, tenure))
+    if holder is not None and line and line[-1][1].version == holder:
+        line.pop()
+    fit = [t for position, t in line if t.version != holder and not t.version_deleted and position not in unfit]
+    return fit[-1] if fit else None
+
+
+def served_before(session: Session, model_id: str, target: Target, holder: int | None) -> Tenure | None:
+    """Return the time in office that a rollback goes back to: the last one whose approval still stands."""
+    tenures = history.tenures(session, model_id, target)
+    held = holds.held_versions(session, model_id)
+    unreviewed = {
+        emergency.decision_id
+        for emergency in break_glass.of_model(session, model_id)
+        if emergency.verdict != Verdict.APPROVE
+    }
+    unfit = {
+        position
+        for position, tenure in enumerate(tenures)
+        if tenure.version_id in held or tenure.decision_id in unreviewed
+    }
+    return line_back(tenures, holder, unfit)
 
 
 def roll_back(stores: Stores, name: str, target: Target, reason: str | None) -> Decided:
@@ -68,41 +101,78 @@ def roll_back(stores: Stores, name: str, target: Target, reason: str | None) -> 
 
     Raises:
         BadInput: without a reason.
-        Refused: if the caller may not.
+        Refused: if the caller may not, or the files of that version are not those that were approved.
         Conflict: if nothing served before.
     """
     why = valid_comment(reason).strip()
     if not why:
         raise BadInput("A rollback needs a reason, for those who read the history: --reason '...'.")
+    expected = _expected(stores, name, target)
+    files = look_at_files(stores, name, expected) if expected is not None else Files()
     with stores.registry.mutation(name) as begun:
         _ = begun.model
         check_may_roll_back(begun, target)
-        back_to = served_before(history.tenures(begun.session, begun.model.id, target), begun.pointers.newest(target))
+        back_to = served_before(begun.session, begun.model.id, target, begun.pointers.newest(target))
         if back_to is None:
             raise Conflict(
-                f"Nothing served {target} of '{name}' before what serves it now, so there is nothing to go back to. "
-                f"`lockgate history {name}` shows who served."
+                f"Nothing served {target} of '{name}' before what serves it now whose approval still stands, so there "
+                f"is nothing to go back to. `lockgate history {name}` shows who served, `lockgate holds` what is on "
+                "hold."
             )
-        return carry_out_rollback(stores, begun, target, back_to, why)
+        if back_to.version != expected:
+            raise Conflict("Somebody else changed this model at the same moment. Look again.")
+        return carry_out_rollback(stores, begun, target, back_to, why, files)
+
+
+def _expected(stores: Stores, name: str, target: Target) -> int | None:
+    """Return the version that a rollback would go back to, so that its files can be looked at beforehand."""
+    with reading(stores.registry.engine) as session:
+        known = identities.model(session, stores.registry.workspace, name)
+        if known is None:
+            return None
+        holder = pointers.read(session, stores.registry.workspace, name).newest(target)
+        back_to = served_before(session, known.id, target, holder)
+        return back_to.version if back_to else None
 
 
 def check_may_roll_back(begun: Mutation, target: Target) -> None:
-    """Refuse a caller who may not roll this target back.
+    """Refuse a caller who may not roll this target back, or not now.
 
     Raises:
-        Refused: with who may.
+        Refused: with who may, or until when it is frozen.
     """
     rules = policies.current(begun.session).policy.rules_for(begun.name, target)
     reason = why_not_roll_back(begun.caller.principal, rules, begun.name)
-    if reason is None:
-        return
+    if reason is not None:
+        _refuse(begun, target, reason)
+    frozen = _frozen(begun, rules, target)
+    if frozen:
+        _refuse(begun, target, " ".join(frozen))
+
+
+def _frozen(begun: Mutation, rules: tuple[Rule, ...], target: Target) -> list[str]:
+    if not any(rule.rollback and rule.rollback.respects_freeze for rule in rules):
+        return []
+    one_off = one_off_freezes(begun.session, begun.model, target, begun.now)
+    return [*frozen_for_rollback(rules, begun.now), *one_off]
+
+
+def _refuse(begun: Mutation, target: Target, reason: str) -> None:
     begun.record(EventType.ROLLED_BACK, outcome=AuditOutcome.REFUSED, target=str(target), reason=reason)
     raise RefusedOnRecord(reason)
 
 
-def carry_out_rollback(stores: Stores, begun: Mutation, target: Target, back_to: Tenure, reason: str) -> Decided:
-    """Move a target back; return the decision."""
+def carry_out_rollback(
+    stores: Stores, begun: Mutation, target: Target, back_to: Tenure, reason: str, files: Files
+) -> Decided:
+    """Move a target back, and put what it leaves on hold; return the decision.
+
+    Raises:
+        Refused: if the files of the version to go back to are not those that were approved.
+    """
+    _check_bytes(begun, target, back_to, files)
     before = begun.pointers.newest(target)
+    previous = version_id(begun, before)
     decision = history.add_decision(
         begun.session,
         NewDecision(
@@ -110,7 +180,7 @@ def carry_out_rollback(stores: Stores, begun: Mutation, target: Target, back_to:
             model_id=begun.model.id,
             target=target,
             version_id=back_to.version_id,
-            previous_version_id=version_id(begun, before),
+            previous_version_id=previous,
             request_id=None,
             policy_version=policies.current(begun.session).version,
             evidence_digest="",
@@ -120,15 +190,50 @@ def carry_out_rollback(stores: Stores, begun: Mutation, target: Target, back_to:
         ),
     )
     stores.registry.move(begun, target, back_to.version, decision)
+    hold = None
+    if previous is not None and before is not None:
+        hold = _hold(begun, previous, before, f"rolled back from {target}: {reason}", decision)
     begun.record(
         EventType.ROLLED_BACK,
         version=back_to.version,
         target=str(target),
         decision_id=decision,
         before={"version": before},
-        after={"version": back_to.version},
+        after={"version": back_to.version, "hold": hold},
         reason=reason,
     )
     return Decided(
-        decision, begun.name, target, back_to.version, before, begun.caller.principal.name, reason, begun.now
+        id=decision,
+        kind=DecisionKind.ROLLBACK,
+        model=begun.name,
+        target=target,
+        version=back_to.version,
+        previous_version=before,
+        by=begun.caller.principal.name,
+        reason=reason,
+        at=begun.now,
+        hold_id=hold,
     )
+
+
+def _check_bytes(begun: Mutation, target: Target, back_to: Tenure, files: Files) -> None:
+    approved = requests.approved_evidence(begun.session, back_to.version_id, target)
+    if approved is None or approved.artifacts.state is not Hashing.HASHED:
+        return
+    found = files.artifacts
+    if found.state is Hashing.HASHED and found.digest == approved.artifacts.digest:
+        return
+    changes = "; ".join(found.changes_since(approved.artifacts)[:5]) if found.state is Hashing.HASHED else found.reason
+    _refuse(
+        begun,
+        target,
+        f"The files of version {back_to.version} are not those that were approved ({changes}), so going back to it "
+        f"would serve something else. Put the files back, promote another version, or break the glass "
+        f"(`lockgate break-glass {begun.name} VERSION {target} --reason ...`).",
+    )
+
+
+def _hold(begun: Mutation, held_id: str, held: int, reason: str, decision: int) -> int:
+    number = holds.add(begun.session, begun.model.id, held_id, reason, begun.caller.principal.id, begun.now, decision)
+    begun.record(EventType.HELD, version=held, after={"hold": number}, decision_id=decision, reason=reason)
+    return number

@@ -13,11 +13,11 @@ from lockgate.gates.policy import DEFAULT_EXPIRY
 from lockgate.promotions.request import PromotionRequest, valid_comment
 from lockgate.promotions.target import Target, looks_like
 from lockgate.registry.adoption import identify_version
-from lockgate.registry.facts import ModelFile, gather
+from lockgate.registry.facts import Files, gather
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
 from lockgate.workflow.case import Case, assess, expire
-from lockgate.workflow.modelfile import model_file
+from lockgate.workflow.files import look_at_files
 from lockgate.workflow.promote import carry_out_if_on_approval
 from lockgate.workflow.stores import Stores
 
@@ -41,12 +41,12 @@ def submit(stores: Stores, name: str, version: int, target: Target, comment: str
         Conflict: if the version holds the target already.
     """
     said = valid_comment(comment)
-    file = model_file(stores, name, version)
+    files = look_at_files(stores, name, version)
     with stores.registry.mutation(name) as begun:
         begun.caller.require(Permission.ASK, name)
         check_version(stores, begun, version)
-        request, is_new = find_or_open(stores, begun, version, target, said, file)
-        case = assess(begun, stores, request, file)
+        request, is_new = find_or_open(stores, begun, version, target, said, files)
+        case = assess(begun, stores, request, files)
         return carry_out_if_on_approval(stores, begun, case), is_new
 
 
@@ -56,7 +56,7 @@ def find_or_open(
     version: int,
     target: Target,
     comment: str,
-    file: ModelFile,
+    files: Files,
 ) -> tuple[PromotionRequest, bool]:
     """Return the live request for this, opening it if there is none."""
     known = identify_version(begun.session, begun.model, version)
@@ -67,7 +67,8 @@ def find_or_open(
             expire(begun, request)
     stored = policies.current(begun.session)
     _check_askable(begun, stored, version, target)
-    evidence = gather(begun.session, stores.tracking, begun.model, known, file)
+    _check_not_rejected(begun, known.id, version, target)
+    evidence = gather(begun.session, stores.tracking, begun.model, known, files)
     rules = stored.policy.rules_for(begun.name, target)
     lifetime = min((rule.expires_after for rule in rules), default=DEFAULT_EXPIRY)
     request = requests.add(
@@ -100,17 +101,38 @@ def find_or_open(
 def _check_askable(begun: Mutation, stored: StoredPolicy, version: int, target: Target) -> None:
     closed = uncovered(stored.policy, begun.name, target)
     if closed is not None:
-        begun.record(
-            EventType.PROMOTION_REFUSED,
-            outcome=AuditOutcome.REFUSED,
-            version=version,
-            target=str(target),
-            reason=closed,
-        )
+        _record_refusal(begun, version, target, closed)
         raise RefusedOnRecord(closed, unmet=[closed])
     if begun.pointers.of(target) == {version}:
         raise Conflict(f"Version {version} of '{begun.name}' holds {target} already; there is nothing to ask for.")
     check_alias(stored, target)
+
+
+def _check_not_rejected(begun: Mutation, version_id: str, version: int, target: Target) -> None:
+    """Refuse to ask again for what was rejected, until somebody lifts the rejection.
+
+    Raises:
+        Refused: saying who rejected it, and who may lift that.
+    """
+    for rejection in requests.rejections(begun.session, version_id, target):
+        said = f": {rejection.comment.rstrip('.')}" if rejection.comment else ""
+        reason = (
+            f"{rejection.by} rejected version {version} of '{begun.name}' for {target} (request "
+            f"{rejection.request_id}){said}. Before it can be asked for again, {rejection.by} or a maintainer lifts "
+            f"that (`lockgate lift {rejection.request_id}`)."
+        )
+        _record_refusal(begun, version, target, reason)
+        raise RefusedOnRecord(reason, unmet=[reason], rejected_in=rejection.request_id)
+
+
+def _record_refusal(begun: Mutation, version: int, target: Target, reason: str) -> None:
+    begun.record(
+        EventType.PROMOTION_REFUSED,
+        outcome=AuditOutcome.REFUSED,
+        version=version,
+        target=str(target),
+        reason=reason,
+    )
 
 
 def check_alias(stored: StoredPolicy, target: Target) -> None:

@@ -206,14 +206,21 @@ def upgrade() -> None:
     op.add_column("lockgate_reviews", sa.Column("dismissed", sa.Text(), nullable=True))
     op.add_column("lockgate_reviews", sa.Column("lifted_at", sa.BigInteger(), nullable=True))
     op.execute("ALTER TABLE lockgate_reviews ADD COLUMN lifted_by_id BIGINT REFERENCES lockgate_principals (id)")
-    op.add_column("lockgate_versions", sa.Column("folder", sa.String(length=500), nullable=True))
-    op.create_index("lockgate_versions_in_folder", "lockgate_versions", ["folder"], unique=False)
+    op.create_table(
+        "lockgate_seals",
+        sa.Column("place", sa.String(length=500), nullable=False),
+        sa.Column("version_id", sa.String(length=32), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["version_id"],
+            ["lockgate_versions.id"],
+        ),
+        sa.PrimaryKeyConstraint("place", "version_id"),
+    )
 
 
 def downgrade() -> None:
     """Take the change back."""
-    op.drop_index("lockgate_versions_in_folder", table_name="lockgate_versions")
-    op.drop_column("lockgate_versions", "folder")
+    op.drop_table("lockgate_seals")
     op.drop_column("lockgate_reviews", "lifted_by_id")
     op.drop_column("lockgate_reviews", "lifted_at")
     op.drop_column("lockgate_reviews", "dismissed")

@@ -1,0 +1,146 @@
+"""Emergencies: what was moved past the gate, and the review that must follow."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy.orm import Session, aliased
+
+from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.tables import break_glass, models, principals, versions
+from lockgate.evidence.record import canonical
+from lockgate.promotions.target import Target
+
+
+@dataclass(frozen=True)
+class Emergency:
+    """One time that the glass was broken."""
+
+    id: int
+    decision_id: int
+    model_id: str
+    model: str
+    version_id: str
+    version: int
+    target: Target
+    by_id: int
+    by: str
+    reason: str
+    ticket: str
+    #: What was missing at the moment, a sentence each.
+    unmet: tuple[str, ...]
+    at: datetime
+    review_by: datetime
+    reviewed_at: datetime | None
+    reviewer: str | None
+    verdict: str | None
+    comment: str
+
+    def is_overdue(self, now: datetime) -> bool:
+        """Say whether nobody has reviewed it in time."""
+        return self.verdict is None and now >= self.review_by
+
+
+@dataclass(frozen=True)
+class NewEmergency:
+    """An emergency before it has a number."""
+
+    decision_id: int
+    model_id: str
+    version_id: str
+    target: Target
+    by_id: int
+    reason: str
+    ticket: str
+    unmet: tuple[str, ...]
+    at: datetime
+    review_by: datetime
+
+
+def add(session: Session, new: NewEmergency) -> int:
+    """Put an emergency on record; return its number."""
+    statement = insert(break_glass).values(
+        decision_id=new.decision_id,
+        model_id=new.model_id,
+        version_id=new.version_id,
+        target=str(new.target),
+        by_id=new.by_id,
+        reason=new.reason,
+        ticket=new.ticket,
+        unmet=canonical(list(new.unmet)),
+        at=to_ms(new.at),
+        review_by=to_ms(new.review_by),
+        comment="",
+    )
+    return int(session.execute(statement.returning(break_glass.c.id)).scalar_one())
+
+
+def review(session: Session, emergency_id: int, reviewer_id: int, verdict: str, comment: str, now: datetime) -> None:
+    """Put on record what a second person says of it."""
+    session.execute(
+        update(break_glass)
+        .where(break_glass.c.id == emergency_id)
+        .values(reviewer_id=reviewer_id, verdict=verdict, comment=comment, reviewed_at=to_ms(now))
+    )
+
+
+def find(session: Session, workspace: str, emergency_id: int) -> Emergency | None:
+    """Return an emergency of a workspace by its number."""
+    found = _found(session, models.c.workspace == workspace, break_glass.c.id == emergency_id)
+    return found[0] if found else None
+
+
+def search(session: Session, workspace: str, limit: int, unreviewed: bool = False) -> list[Emergency]:
+    """Return emergencies, newest first; all, or those that nobody has reviewed."""
+    conditions = [models.c.workspace == workspace]
+    if unreviewed:
+        conditions.append(break_glass.c.verdict.is_(None))
+    return _found(session, *conditions)[::-1][:limit]
+
+
+def of_model(session: Session, model_id: str) -> list[Emergency]:
+    """Return the emergencies of a model, oldest first."""
+    return _found(session, break_glass.c.model_id == model_id)
+
+
+def _found(session: Session, *conditions: ColumnElement[bool]) -> list[Emergency]:
+    reviewer = aliased(principals)
+    rows = session.execute(
+        select(
+            break_glass,
+            models.c.name.label("model"),
+            versions.c.number,
+            principals.c.name.label("by"),
+            reviewer.c.name.label("reviewer"),
+        )
+        .join(models, break_glass.c.model_id == models.c.id)
+        .join(versions, break_glass.c.version_id == versions.c.id)
+        .join(principals, break_glass.c.by_id == principals.c.id)
+        .outerjoin(reviewer, break_glass.c.reviewer_id == reviewer.c.id)
+        .where(*conditions)
+        .order_by(break_glass.c.id)
+    )
+    return [
+        Emergency(
+            id=row.id,
+            decision_id=row.decision_id,
+            model_id=row.model_id,
+            model=row.model,
+            version_id=row.version_id,
+            version=row.number,
+            target=Target.stored(row.target),
+            by_id=row.by_id,
+            by=row.by,
+            reason=row.reason,
+            ticket=row.ticket,
+            unmet=tuple(json.loads(row.unmet)),
+            at=from_ms(row.at),
+            review_by=from_ms(row.review_by),
+            reviewed_at=from_ms(row.reviewed_at) if row.reviewed_at is not None else None,
+            reviewer=row.reviewer,
+            verdict=row.verdict,
+            comment=row.comment,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,69 @@
+"""Seals: places whose files may not change, because an approval is about them."""
+
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import exists, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from lockgate.database.tables import holders, models, requests, seals, versions
+from lockgate.promotions.request import State
+
+MAX_PLACE = 500
+_BOUND = (State.APPROVED, State.PROMOTED)
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A version whose files may not change."""
+
+    model: str
+    version: int
+    place: str
+
+
+def add(session: Session, version_id: str, places: Iterable[str]) -> None:
+    """Note where the files of an approved version are; once is enough."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    for place in places:
+        statement = dialect.insert(seals).values(place=place[:MAX_PLACE], version_id=version_id)
+        session.execute(statement.on_conflict_do_nothing())
+
+
+def touched_by(session: Session, place: str) -> Sealed | None:
+    """Return a version whose files a write or deletion at a place would change, if there is one.
+
+    Bound are versions that are approved, were promoted, or hold a protected target.
+    """
+    approved = exists().where(requests.c.version_id == versions.c.id, requests.c.state.in_(_BOUND))
+    serves = exists().where(
+        holders.c.version_id == versions.c.id, holders.c.until.is_(None), holders.c.decision_id.is_not(None)
+    )
+    row = session.execute(
+        select(models.c.name, versions.c.number, seals.c.place)
+        .select_from(
+            seals.join(versions, seals.c.version_id == versions.c.id).join(models, versions.c.model_id == models.c.id)
+        )
+        .where(
+            or_(seals.c.place.in_(_at_and_above(place)), seals.c.place.startswith(_below(place), autoescape=True)),
+            versions.c.deleted_at.is_(None),
+            models.c.deleted_at.is_(None),
+            or_(approved, serves),
+        )
+        .limit(1)
+    ).first()
+    return Sealed(row.name, row.number, row.place) if row else None
+
+
+def _at_and_above(place: str) -> list[str]:
+    found = [place]
+    while (above := posixpath.dirname(place)) != place:
+        found.append(above)
+        place = above
+    return found
+
+
+def _below(place: str) -> str:
+    return place.rstrip("/") + "/"

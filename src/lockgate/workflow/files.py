@@ -1,0 +1,102 @@
+"""Looking at a version's files before the transaction begins: they may be far away, and many."""
+
+import functools
+
+from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+from mlflow.utils.uri import append_to_uri_path
+
+from lockgate.evidence.manifest import Artifacts, Hashing
+from lockgate.registry.authorship import place_of
+from lockgate.registry.facts import Files, ModelFile, read_model_file, storage_location
+from lockgate.registry.transaction import reading
+from lockgate.workflow.hashing import look_at
+from lockgate.workflow.stores import Stores
+
+_MODEL_FILE = "MLmodel"
+
+
+def look_at_files(stores: Stores, name: str, version: int) -> Files:
+    """Return what is known of a version's files; nothing if there is no such version."""
+    with reading(stores.registry.engine) as session:
+        location = storage_location(session, stores.registry.workspace, name, version)
+    if not location:
+        return Files()
+    places = locations_of(stores, location)
+    artifacts = functools.reduce(_over, (look_at(stores, place) for place in places))
+    return Files(artifacts, _model_file(stores, places, artifacts))
+
+
+def places_of(stores: Stores, location: str) -> list[str]:
+    """Return the one spelling of each place where MLflow would find a version's files."""
+    destination = stores.tracking.authorship.destination
+    return [place_of(place, destination) for place in locations_of(stores, location)]
+
+
+def locations_of(stores: Stores, location: str) -> list[str]:
+    """Return the real locations behind a version's storage location.
+
+    It is one, but for `runs:/RUN/NAME`, where MLflow looks in the run's folder and lays the files of the run's logged
+    model of that name over it (`mlflow.store.artifact.runs_artifact_repo`).
+    """
+    if not location.startswith("runs:"):
+        return [location]
+    try:
+        run_id, path = RunsArtifactRepository.parse_runs_uri(location)
+        run = stores.tracking.get_run(run_id)
+    except MlflowException:
+        return [location]
+    of_run = str(append_to_uri_path(run.info.artifact_uri, path or ""))
+    logged = _logged_model(stores, run.info.experiment_id, run_id, *path.split("/", 1)) if path else None
+    return [of_run] if logged is None else [of_run, logged]
+
+
+def _logged_model(stores: Stores, experiment_id: str, run_id: str, name: str, rest: str = "") -> str | None:
+    token: str | None = None
+    if "'" in name:
+        return None  # No filter of MLflow's can hold it, and MLflow's own client finds nothing either.
+    while True:
+        found = stores.tracking.search_logged_models(
+            experiment_ids=[experiment_id], filter_string=f"name = '{name}'", page_token=token
+        )
+        for logged in found:
+            if logged.source_run_id == run_id:
+                return str(append_to_uri_path(logged.artifact_location, rest)) if rest else logged.artifact_location
+        token = found.token
+        if not token:
+            return None
+
+
+def _over(below: Artifacts, above: Artifacts) -> Artifacts:
+    """Lay the files of one place over those of another."""
+    for part in (below, above):
+        if part.state is not Hashing.HASHED:
+            return part
+    files = {file.path: file for file in (*below.files, *above.files)}
+    return Artifacts(Hashing.HASHED, tuple(files[path] for path in sorted(files)))
+
+
+def _model_file(stores: Stores, places: list[str], artifacts: Artifacts) -> ModelFile:
+    if artifacts.state is not Hashing.HASHED:
+        return _read(stores, places)
+    known = next((file.sha256 for file in artifacts.files if file.path == _MODEL_FILE), None)
+    if known is None:
+        return ModelFile()
+    if known in _read_before:
+        return _read_before[known]
+    read = _read(stores, places)
+    if read.sha256 == known:
+        if len(_read_before) >= _REMEMBERED:
+            _read_before.clear()
+        _read_before[known] = read
+    return read
+
+
+def _read(stores: Stores, places: list[str]) -> ModelFile:
+    read = [read_model_file(stores.tracking, place) for place in places]
+    return next((file for file in reversed(read) if file.state != "missing"), ModelFile())
+
+
+_REMEMBERED = 1_000
+#: What `MLmodel` files said, by their SHA-256: the same bytes say the same.
+_read_before: dict[str, ModelFile] = {}
