@@ -10,6 +10,7 @@ from lockgate.events.event import EventType
 from lockgate.gates.document import read_policy
 from lockgate.gates.expression import VARIABLES
 from lockgate.gates.policy import Gate, Rule
+from lockgate.server import databricks
 from lockgate.server.api import api
 from lockgate.server.main import untested
 
@@ -40,6 +41,11 @@ def test_every_route(path: str) -> None:
     shown = path.replace("{request_id}", "{id}").replace("{token_id}", "{id}")
     head, _, action = shown.rpartition("/")
     assert f" {shown}`" in REFERENCE or f"`/{action}`" in REFERENCE, head
+
+
+@pytest.mark.parametrize("route", databricks.router.routes, ids=lambda route: route.path)
+def test_every_call_of_databricks(route) -> None:
+    assert f"`{min(route.methods)} {route.path.removeprefix('/')}`" in REFERENCE
 
 
 @pytest.mark.parametrize("setting", [f.alias or n for kind in (Rule, Gate) for n, f in kind.model_fields.items()])

@@ -76,15 +76,15 @@ class PromotionRequest:
         return self.state in LIVE and now >= self.expires_at
 
 
-def valid_comment(text: str | None) -> str:
+def valid_comment(text: str | None, longest: int = MAX_COMMENT) -> str:
     """Return a comment, or refuse one that is too long or holds control characters.
 
     Raises:
         BadInput: with the limit.
     """
     comment = text or ""
-    if len(comment) > MAX_COMMENT:
-        raise BadInput(f"A comment may have {MAX_COMMENT} characters; this one has {len(comment)}.")
+    if len(comment) > longest:
+        raise BadInput(f"A comment may have {longest} characters; this one has {len(comment)}.")
     if any(ord(c) < 32 and c not in "\n\r\t" for c in comment):
         raise BadInput("A comment may not hold control characters.")
     return comment

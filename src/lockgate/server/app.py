@@ -4,7 +4,7 @@ from fastapi import FastAPI
 from mlflow.server.fastapi_security import init_fastapi_security
 from starlette.types import ASGIApp
 
-from lockgate.server import failures, health
+from lockgate.server import databricks, failures, health
 from lockgate.server.api import api
 from lockgate.server.edge import Edge
 from lockgate.server.mlflow_app import governed_mlflow
@@ -24,6 +24,8 @@ def create_app() -> ASGIApp:
     if settings.static_prefix:
         app.include_router(health.router, prefix=settings.static_prefix)
     app.mount(f"{settings.static_prefix}/api/lockgate/v1", api)
+    for root in databricks.ROOTS:
+        app.include_router(databricks.router, prefix=f"{settings.static_prefix}{root}")
     app.include_router(pages(settings, house.registry.engine), prefix=f"{settings.static_prefix}/lockgate")
     app.mount("/", governed_mlflow())
     return Edge(app, house.registry.engine, settings)

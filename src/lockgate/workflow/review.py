@@ -145,12 +145,13 @@ def comment_on(stores: Stores, request_id: int, comment: str | None) -> None:
     said = valid_comment(comment)
     known = request_named(stores, request_id)
     with stores.registry.mutation(known.model) as begun:
-        if not any(begun.caller.principal.may(right, known.model) for right in _TAKES_PART):
+        if not any(begun.caller.principal.may(right, known.model) for right in TAKES_PART):
             raise Refused(f"{begun.caller.principal.name} may only look at '{known.model}', so not comment either.")
         _add(begun, requests.get(begun.session, request_id), Verdict.COMMENT, said)
 
 
-_TAKES_PART = (Permission.ASK, Permission.REVIEW, Permission.PROMOTE, Permission.ROLL_BACK)
+#: Whoever may do one of these may also comment.
+TAKES_PART = (Permission.ASK, Permission.REVIEW, Permission.PROMOTE, Permission.ROLL_BACK)
 
 
 def withdraw(stores: Stores, request_id: int, comment: str | None) -> Case:
