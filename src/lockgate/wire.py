@@ -224,6 +224,7 @@ class HoldBody(_Body):
 
     model: Name
     version: VersionNumber
+    target: TargetText | None = None
     reason: Text
 
 
@@ -233,6 +234,7 @@ class HoldView(BaseModel):
     id: int
     model: str
     version: str
+    target: str | None
     reason: str
     by: str
     at: Time

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import from_ms, to_ms
 from lockgate.database.tables import holds, models, principals, versions
+from lockgate.promotions.target import Target
 
 
 @dataclass(frozen=True)
@@ -18,16 +19,23 @@ class Hold:
     model: str
     version_id: str
     version: int
+    #: None: every protected target.
+    target: Target | None
     reason: str
     by: str
     at: datetime
     lifted_at: datetime | None
+
+    def binds(self, target: Target) -> bool:
+        """Say whether the hold keeps the version from a target."""
+        return self.target in (None, target)
 
 
 def add(
     session: Session,
     model_id: str,
     version_id: str,
+    target: Target | None,
     reason: str,
     by_id: int,
     now: datetime,
@@ -37,6 +45,7 @@ def add(
     statement = insert(holds).values(
         model_id=model_id,
         version_id=version_id,
+        target=None if target is None else str(target),
         reason=reason,
         by_id=by_id,
         at=to_ms(now),
@@ -68,9 +77,13 @@ def in_force(session: Session, workspace: str, model_id: str | None = None) -> l
     return _found(session, *conditions)
 
 
-def held_versions(session: Session, model_id: str) -> set[str]:
-    """Return the ids of a model's versions that are on hold."""
-    held = select(holds.c.version_id).where(holds.c.model_id == model_id, holds.c.lifted_at.is_(None))
+def held_versions(session: Session, model_id: str, target: Target) -> set[str]:
+    """Return the ids of a model's versions that a hold keeps from a target."""
+    held = select(holds.c.version_id).where(
+        holds.c.model_id == model_id,
+        holds.c.lifted_at.is_(None),
+        or_(holds.c.target.is_(None), holds.c.target == str(target)),
+    )
     return set(session.execute(held).scalars())
 
 
@@ -94,6 +107,7 @@ def _found(session: Session, *conditions: ColumnElement[bool]) -> list[Hold]:
             row.model,
             row.version_id,
             row.number,
+            Target.stored(row.target) if row.target is not None else None,
             row.reason,
             row.by,
             from_ms(row.at),

@@ -262,7 +262,8 @@ def review_break_glass(break_glass_id: RowId, body: BreakGlassReviewBody, house:
 @api.post("/holds", status_code=201)
 def hold(body: HoldBody, house: House) -> HoldView:
     """Keep a version from being promoted until somebody lifts it."""
-    return view.hold(holds.hold(house, body.model, body.version, body.reason))
+    target = Target.parse(body.target) if body.target is not None else None
+    return view.hold(holds.hold(house, body.model, body.version, target, body.reason))
 
 
 @api.get("/holds")

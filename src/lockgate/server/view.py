@@ -110,7 +110,15 @@ def decision(decided: Decided) -> DecisionView:
 
 def hold(held: Hold) -> HoldView:
     """Show a hold."""
-    return HoldView(id=held.id, model=held.model, version=str(held.version), reason=held.reason, by=held.by, at=held.at)
+    return HoldView(
+        id=held.id,
+        model=held.model,
+        version=str(held.version),
+        target=str(held.target) if held.target else None,
+        reason=held.reason,
+        by=held.by,
+        at=held.at,
+    )
 
 
 def freeze(set_: Freeze) -> FreezeView:

@@ -220,7 +220,7 @@ def review(stores: Stores, emergency_id: int, verdict: Verdict, comment: str | N
         if verdict is Verdict.REJECT:
             reason = f"{caller.name} rejected the break-glass for {now.target}" + (f": {said}" if said else "")
             hold = holds.add(
-                begun.session, begun.model.id, now.version_id, reason, caller.id, begun.now, now.decision_id
+                begun.session, begun.model.id, now.version_id, None, reason, caller.id, begun.now, now.decision_id
             )
             begun.record(EventType.HELD, version=now.version, after={"hold": hold}, reason=reason)
         begun.record(

@@ -195,6 +195,7 @@ def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Ju
         now,
         obstacles(session, matter, now),
     )
+    verdict = replace(verdict, warnings=(*_held_elsewhere(session, matter), *verdict.warnings))
     return Judgement(verdict, incumbent, excluded)
 
 
@@ -217,9 +218,10 @@ def obstacles(session: Session, matter: Matter, now: datetime) -> list[str]:
     return [
         *_file_obstacles(matter),
         *(
-            f"Version {hold.version} is on hold: {hold.by} at {rfc3339(hold.at)}: {hold.reason.rstrip('.')}. Somebody "
-            f"who reviews, operates or maintains lifts it (`lockgate unhold {hold.id}`)."
+            f"Version {hold.version} is on hold since {rfc3339(hold.at)} ({hold.by}: {hold.reason.rstrip('.')}). "
+            f"Somebody who reviews, operates or maintains lifts that (`lockgate unhold {hold.id}`)."
             for hold in holds.on_version(session, matter.version_id)
+            if hold.binds(matter.target)
         ),
         *one_off_freezes(session, matter.model, matter.target, now),
         *(
@@ -229,6 +231,14 @@ def obstacles(session: Session, matter: Matter, now: datetime) -> list[str]:
             for emergency in break_glass.of_model(session, matter.model.id)
             if emergency.is_overdue(now)
         ),
+    ]
+
+
+def _held_elsewhere(session: Session, matter: Matter) -> list[str]:
+    return [
+        f"Version {hold.version} is on hold for {hold.target} ({hold.by}: {hold.reason.rstrip('.')})."
+        for hold in holds.on_version(session, matter.version_id)
+        if not hold.binds(matter.target)
     ]
 
 

@@ -6,6 +6,7 @@ from lockgate.database.holds import Hold
 from lockgate.errors import BadInput, Conflict, NotFound, Refused
 from lockgate.events.event import EventType
 from lockgate.promotions.request import valid_comment
+from lockgate.promotions.target import Target
 from lockgate.registry.adoption import identify_version
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
@@ -15,13 +16,14 @@ from lockgate.workflow.submit import check_version
 _MAY_HOLD = (Permission.ROLL_BACK, Permission.REVIEW, Permission.GOVERN)
 
 
-def hold(stores: Stores, name: str, version: int, reason: str | None) -> Hold:
+def hold(stores: Stores, name: str, version: int, target: Target | None, reason: str | None) -> Hold:
     """Keep a version from being promoted.
 
     Args:
         stores: The stores.
         name: The model.
         version: The version's number.
+        target: What it is kept from; None for every protected target.
         reason: Why; everybody who is refused reads it.
 
     Raises:
@@ -36,8 +38,10 @@ def hold(stores: Stores, name: str, version: int, reason: str | None) -> Hold:
         check_version(stores, begun, version)
         _check_may(begun, "put versions on hold")
         known = identify_version(begun.session, begun.model, version)
-        number = holds.add(begun.session, begun.model.id, known.id, why, begun.caller.principal.id, begun.now)
-        begun.record(EventType.HELD, version=version, after={"hold": number}, reason=why)
+        caller = begun.caller.principal
+        number = holds.add(begun.session, begun.model.id, known.id, target, why, caller.id, begun.now)
+        told = str(target) if target is not None else None
+        begun.record(EventType.HELD, version=version, target=told, after={"hold": number}, reason=why)
         found = holds.find(begun.session, begun.workspace, number)
         assert found is not None
         return found

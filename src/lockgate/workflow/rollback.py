@@ -73,7 +73,7 @@ def line_back(tenures: Iterable[Tenure], holder: int | None, unfit: Collection[i
 def served_before(session: Session, model_id: str, target: Target, holder: int | None) -> Tenure | None:
     """Return the time in office that a rollback goes back to: the last one whose approval still stands."""
     tenures = history.tenures(session, model_id, target)
-    held = holds.held_versions(session, model_id)
+    held = holds.held_versions(session, model_id, target)
     unreviewed = {
         emergency.decision_id
         for emergency in break_glass.of_model(session, model_id)
@@ -192,7 +192,7 @@ def carry_out_rollback(
     stores.registry.move(begun, target, back_to.version, decision)
     hold = None
     if previous is not None and before is not None:
-        hold = _hold(begun, previous, before, f"rolled back from {target}: {reason}", decision)
+        hold = _hold(begun, previous, before, target, f"rolled back from {target}: {reason}", decision)
     begun.record(
         EventType.ROLLED_BACK,
         version=back_to.version,
@@ -233,7 +233,15 @@ def _check_bytes(begun: Mutation, target: Target, back_to: Tenure, files: Files)
     )
 
 
-def _hold(begun: Mutation, held_id: str, held: int, reason: str, decision: int) -> int:
-    number = holds.add(begun.session, begun.model.id, held_id, reason, begun.caller.principal.id, begun.now, decision)
-    begun.record(EventType.HELD, version=held, after={"hold": number}, decision_id=decision, reason=reason)
+def _hold(begun: Mutation, held_id: str, held: int, target: Target, reason: str, decision: int) -> int:
+    caller = begun.caller.principal
+    number = holds.add(begun.session, begun.model.id, held_id, target, reason, caller.id, begun.now, decision)
+    begun.record(
+        EventType.HELD,
+        version=held,
+        target=str(target),
+        after={"hold": number},
+        decision_id=decision,
+        reason=reason,
+    )
     return number

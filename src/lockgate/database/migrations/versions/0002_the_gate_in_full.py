@@ -168,6 +168,7 @@ def upgrade() -> None:
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("model_id", sa.String(length=32), nullable=False),
         sa.Column("version_id", sa.String(length=32), nullable=False),
+        sa.Column("target", sa.String(length=300), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("by_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
