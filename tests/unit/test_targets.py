@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lockgate.errors import BadInput
-from lockgate.promotions.target import Target, looks_like
+from lockgate.promotions.lookalikes import alias_looks_like
+from lockgate.promotions.target import Target
 
 
 @pytest.mark.parametrize("text", ["stage:Production", "stage:production", "stage:PRODUCTION"])
@@ -69,9 +70,9 @@ def test_nothing_else_goes_wrong(text: str) -> None:
     ],
 )
 def test_look_alikes_of_a_protected_alias_are_seen(alias: str) -> None:
-    assert looks_like(alias, "champion")
+    assert alias_looks_like(alias, "champion")
 
 
 @pytest.mark.parametrize("alias", ["champion", "challenger", "champions", "champion-2", "shadow", ""])
 def test_other_names_are_not(alias: str) -> None:
-    assert not looks_like(alias, "champion")
+    assert not alias_looks_like(alias, "champion")

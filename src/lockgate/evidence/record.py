@@ -25,7 +25,7 @@ class Provenance(StrEnum):
     OWN = "own"
     #: They lie elsewhere: what the run logged says nothing about them.
     FOREIGN = "foreign"
-    #: The version names no run.
+    #: The version names no run that is known here.
     NO_RUN = "no run"
 
 

@@ -1,7 +1,6 @@
 """Targets: the pointers of a model that move, a stage or an alias."""
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +10,6 @@ from lockgate.errors import BadInput
 TARGET_STAGES = ("Staging", "Production")
 _ALIAS = re.compile(r"[\w\-]{1,255}")
 _VERSION_LIKE_ALIAS = re.compile(r"[vV]\d+")
-# Letters and digits that pass for one another at a glance.
-_LOOKALIKES = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s"})
 
 
 @dataclass(frozen=True, order=True)
@@ -61,23 +58,3 @@ def _valid_alias(name: str) -> str:
     if name.lower() == "latest" or _VERSION_LIKE_ALIAS.fullmatch(name):
         raise BadInput(f"The alias {name!r} is reserved by MLflow. Choose another name.")
     return name
-
-
-def looks_like(alias: str, protected: str) -> bool:
-    """Say whether an alias could be taken for a protected one without being it.
-
-    Compared are letters and digits, without case, accents, width and what stands between them; a letter outside
-    ASCII counts as looking like any one character, since every alphabet has twins of Latin letters.
-    """
-    if alias == protected:
-        return False
-    seen, meant = _visible(alias), _visible(protected)
-    return len(seen) == len(meant) and all(
-        a == b or not a.isascii() or not b.isascii() for a, b in zip(seen, meant, strict=True)
-    )
-
-
-def _visible(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text)
-    shown = (c for c in decomposed if unicodedata.category(c)[0] in "LN")
-    return "".join(shown).casefold().translate(_LOOKALIKES).replace("rn", "m")

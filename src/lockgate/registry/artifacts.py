@@ -1,5 +1,6 @@
 """The thin twin over MLflow's artifact repositories: it notes who uploads, and lets only contributors write."""
 
+import posixpath
 from collections.abc import AsyncIterable
 from typing import Any
 
@@ -15,7 +16,7 @@ from mlflow.utils.uri import get_uri_scheme
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
-from lockgate.registry.authorship import ARTIFACTS, Authorship, artifact_folder
+from lockgate.registry.authorship import ARTIFACTS, Authorship, artifact_folder, place_here
 from lockgate.registry.transaction import told_by_mlflow
 
 
@@ -49,15 +50,20 @@ def _governed(kind: type) -> type:
 class _Watched:
     lockgate_authorship: Authorship
 
-    def _by_caller(self, path: str | None) -> None:
+    def _by_caller(self, folder: str | None, file: str = "") -> None:
+        """Note who changes files, and refuse it where they belong to an approved version."""
+        place = place_here(posixpath.join(folder or "", posixpath.basename(file)))
         with told_by_mlflow():
             current_caller().require_somewhere(Permission.WRITE)
-            self.lockgate_authorship.note(ARTIFACTS, artifact_folder(path or "", self.lockgate_authorship.destination))
+            self.lockgate_authorship.refuse_if_sealed(place, "written or deleted")
+            self.lockgate_authorship.note(
+                ARTIFACTS, artifact_folder(folder or "", self.lockgate_authorship.destination)
+            )
 
 
 class _Uploads(_Watched):
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> None:
-        self._by_caller(artifact_path)
+        self._by_caller(artifact_path, local_file)
         super().log_artifact(local_file, artifact_path)  # type: ignore[misc]
 
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> None:
@@ -71,29 +77,29 @@ class _Uploads(_Watched):
 
 class _Streams(_Watched):
     def log_artifact_from_stream(self, stream: Any, artifact_file_name: str, artifact_path: str | None = None) -> None:
-        self._by_caller(artifact_path)
+        self._by_caller(artifact_path, artifact_file_name)
         super().log_artifact_from_stream(stream, artifact_file_name, artifact_path)  # type: ignore[misc]
 
     async def log_artifact_from_async_stream(
         self, chunks: AsyncIterable[bytes], artifact_file_name: str, artifact_path: str | None = None
     ) -> None:
-        await anyio.to_thread.run_sync(self._by_caller, artifact_path)
+        await anyio.to_thread.run_sync(self._by_caller, artifact_path, artifact_file_name)
         await super().log_artifact_from_async_stream(chunks, artifact_file_name, artifact_path)  # type: ignore[misc]
 
 
 class _Multipart(_Watched):
     def create_multipart_upload(self, local_file: str, num_parts: int = 1, artifact_path: str | None = None) -> Any:
-        self._by_caller(artifact_path)
+        self._by_caller(artifact_path, local_file)
         return super().create_multipart_upload(local_file, num_parts, artifact_path)  # type: ignore[misc]
 
     def complete_multipart_upload(
         self, local_file: str, upload_id: str, parts: Any = None, artifact_path: str | None = None
     ) -> None:
-        self._by_caller(artifact_path)
+        self._by_caller(artifact_path, local_file)
         super().complete_multipart_upload(local_file, upload_id, parts, artifact_path)  # type: ignore[misc]
 
     def abort_multipart_upload(self, local_file: str, upload_id: str, artifact_path: str | None = None) -> None:
-        self._by_caller(artifact_path)
+        self._by_caller(artifact_path, local_file)
         super().abort_multipart_upload(local_file, upload_id, artifact_path)  # type: ignore[misc]
 
 

@@ -4,6 +4,7 @@ written by anybody and count for nothing here.
 
 import os
 import posixpath
+from collections.abc import Callable, Iterable
 from urllib.parse import unquote, urlsplit
 
 from mlflow.server.handlers import _get_workspace_scoped_repo_path_if_enabled
@@ -12,6 +13,7 @@ from sqlalchemy import Engine
 from lockgate.access.principals import current_caller
 from lockgate.database import authors
 from lockgate.database.engine import now
+from lockgate.registry.sealing import Serving, refuse_if_sealed, refuse_if_serving
 from lockgate.registry.transaction import transaction
 
 RUN = "run"
@@ -36,6 +38,14 @@ class Authorship:
         self._engine = engine
         self.destination = destination
         self._written: set[tuple[str, str, int]] = set()
+
+    def refuse_if_sealed(self, place: str, what: str) -> None:
+        """Refuse to change files of an approved version: see `lockgate.registry.sealing`."""
+        refuse_if_sealed(self._engine, place, what)
+
+    def refuse_if_serving(self, what: str, is_behind: Callable[[Serving], bool]) -> None:
+        """Refuse to delete what is behind a serving version: see `lockgate.registry.sealing`."""
+        refuse_if_serving(self._engine, what, is_behind)
 
     def note(self, kind: str, thing: str | None) -> None:
         """Note that the caller has a hand in something, before it is done.
@@ -69,6 +79,12 @@ def artifact_folder(location: str, destination: str) -> str:
     path = _below(_decoded(location), _decoded(destination))
     parts = [part for part in posixpath.normpath(f"/{path}").split("/") if part]
     return "/".join(parts[: parts.index("artifacts") + 1] if "artifacts" in parts else parts)
+
+
+def logged_models_in(locations: Iterable[str]) -> list[str]:
+    """Return the ids of the logged models that locations name: `models:/m-...`, `.../models/m-.../artifacts`."""
+    parts = (part for location in locations for part in _decoded(location).split("/"))
+    return list(dict.fromkeys(part for part in parts if part.startswith("m-")))
 
 
 def place_of(location: str, destination: str) -> str:

@@ -32,7 +32,7 @@ from lockgate.database import authors, people
 from lockgate.database.identities import Model, Version
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.evidence.record import NOT_LOOKED_AT, Dataset, Evidence, Provenance
-from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, lies_below
+from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, lies_below, logged_models_in
 
 _MAX_MODEL_FILE = 1_000_000
 
@@ -165,17 +165,15 @@ def _origin(tracking: TrackingStore, row: SqlModelVersion, run: Run | None, dest
 
     MLflow checks the like only where the files are local or go through the server, and not for `models:/m-...`.
     """
-    if not row.run_id:
-        return Provenance.NO_RUN
     if run is None:
-        return Provenance.FOREIGN
+        return Provenance.NO_RUN
     location = row.storage_location or row.source or ""
     if urlparse(location).scheme == "runs":
         of_run, _ = RunsArtifactRepository.parse_runs_uri(location)
         return Provenance.OWN if of_run == row.run_id else Provenance.FOREIGN
     if lies_below(location, run.info.artifact_uri, destination):
         return Provenance.OWN
-    for model_id in _logged_models_in(row, destination):
+    for model_id in logged_models_in(filter(None, (row.source, row.storage_location))):
         logged = _logged_model(tracking, model_id)
         is_runs = logged is not None and logged.source_run_id == row.run_id
         if logged is not None and is_runs and lies_below(location, logged.artifact_location, destination):
@@ -188,10 +186,6 @@ def _logged_model(tracking: TrackingStore, model_id: str) -> LoggedModel | None:
         return tracking.get_logged_model(model_id)
     except MlflowException:
         return None
-
-
-def _logged_models_in(row: SqlModelVersion, destination: str) -> list[str]:
-    return [thing for kind, thing in _made_of(row, None, destination) if kind == LOGGED_MODEL]
 
 
 def storage_location(session: Session, workspace: str, name: str, number: int) -> str:
@@ -239,7 +233,7 @@ def _run_facts(tracking: TrackingStore, row: SqlModelVersion, run: Run) -> dict[
 
 def _metrics_of_other_models(tracking: TrackingStore, row: SqlModelVersion, run: Run) -> set[str]:
     """Return the metrics that the run logged for other models than this one: a run may train several."""
-    mine = set(_logged_models_in(row, tracking.authorship.destination))
+    mine = set(logged_models_in(filter(None, (row.source, row.storage_location))))
     if not mine:
         return set()
     with tracking.ManagedSessionMaker() as session:

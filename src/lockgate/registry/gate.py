@@ -44,7 +44,13 @@ class Gate(Protocol):
         """Refuse to rename a model that holds a closed target, or to a name that is not allowed."""
 
     def check_name(self, mutation: Mutation, name: str) -> None:
-        """Refuse a name for a model that the policy's naming does not allow."""
+        """Refuse a name for a model that is not allowed, or could be taken for that of another."""
+
+    def check_prompt_marker(self, mutation: Mutation) -> None:
+        """Refuse to turn a governed model into a prompt or back."""
+
+    def approved_holders(self, name: str) -> frozenset[int] | None:
+        """Return the versions that protected targets serve; None if no rule is about the model."""
 
     def check_alias(self, mutation: Mutation, alias: str) -> None:
         """Refuse an alias that could be taken for a closed one."""

@@ -19,6 +19,7 @@ from mlflow.entities.model_registry.model_version_stages import (
 )
 from mlflow.entities.webhook import Webhook
 from mlflow.exceptions import MlflowException
+from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.prompt.registry_utils import handle_resource_already_exist_error, has_prompt_tag
 from mlflow.protos.databricks_pb2 import ErrorCode
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
@@ -150,12 +151,15 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     def set_registered_model_tag(self, name: str, tag: RegisteredModelTag) -> None:
         """Set a tag of a model."""
         with self._writing(name) as begun:
+            self._check_marker(begun, [tag])
             super().set_registered_model_tag(name, tag)
             begun.record(EventType.MODEL_UPDATED, after={"tags": {tag.key: tag.value}})
 
     def delete_registered_model_tag(self, name: str, key: str) -> None:
         """Delete a tag of a model."""
         with self._writing(name) as begun:
+            if key == IS_PROMPT_TAG_KEY and self._is_prompt(begun):
+                self.gate.check_prompt_marker(begun)
             super().delete_registered_model_tag(name, key)
             begun.record(EventType.MODEL_UPDATED, after={"tags": {key: None}})
 
@@ -174,6 +178,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     ) -> ModelVersion:
         """Create a version, give it its identity, note who registered it."""
         with self._writing(name) as begun:
+            self._check_marker(begun, tags or [])
             created = super().create_model_version(
                 name, source, run_id, tags, run_link, description, local_model_path, model_id
             )
@@ -203,6 +208,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     def set_model_version_tag(self, name: str, version: str, tag: ModelVersionTag) -> None:
         """Set a tag of a version."""
         with self._writing(name) as begun:
+            self._check_marker(begun, [tag])
             super().set_model_version_tag(name, version, tag)
             begun.record(EventType.VERSION_UPDATED, version=int(version), after={"tags": {tag.key: tag.value}})
 
@@ -361,9 +367,12 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         """Return the latest version in each stage.
 
         Where production is closed, the latest archived version is the one that served it last, which is the one to
-        go back to; the highest archived number may never have served.
+        go back to; the highest archived number may never have served. Who only serves models is given no version
+        that nobody approved: `models:/name/latest` comes here without stages.
         """
         latest: list[ModelVersion] = super().get_latest_versions(name, stages)
+        if self._only_serves(name) and not stages:
+            return self._latest_approved(name, latest)
         wanted = {get_canonical_stage(stage) for stage in stages or ALL_STAGES}
         if STAGE_ARCHIVED not in wanted or not any(v.current_stage == STAGE_ARCHIVED for v in latest):
             return latest
@@ -374,6 +383,21 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         if before.current_stage != STAGE_ARCHIVED:
             return latest
         return [before if v.current_stage == STAGE_ARCHIVED else v for v in latest]
+
+    @staticmethod
+    def _only_serves(name: str) -> bool:
+        caller = current_caller().principal
+        return not any(caller.may(right, name) for right in Permission if right is not Permission.READ)
+
+    def _latest_approved(self, name: str, latest: list[ModelVersion]) -> list[ModelVersion]:
+        held = self.gate.approved_holders(name)
+        if held is None:
+            return latest
+        by_stage = {}
+        for number in sorted(held):
+            version = self.get_model_version(name, str(number))
+            by_stage[version.current_stage] = version
+        return list(by_stage.values())
 
     # Webhooks
 
@@ -433,6 +457,15 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             return False
         self.gate.ask(name, number, target)
         return True
+
+    def _check_marker(self, begun: Mutation, tags: Sequence[RegisteredModelTag | ModelVersionTag]) -> None:
+        """Refuse MLflow's prompt marker on what is no prompt, and its removal from what is one."""
+        marked = [tag for tag in tags if tag.key == IS_PROMPT_TAG_KEY]
+        if begun.found is not None and marked and has_prompt_tag(marked) is not self._is_prompt(begun):
+            self.gate.check_prompt_marker(begun)
+
+    def _is_prompt(self, begun: Mutation) -> bool:
+        return begun.found is not None and bool(has_prompt_tag(self.get_registered_model(begun.name)._tags))
 
     def _existing(self, begun: Mutation, version: str) -> int | None:
         """Return a version's number, or None where MLflow's own method will say what is wrong with it."""

@@ -2,16 +2,18 @@
 write.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mlflow.entities import LoggedModel, Metric, Param, Run, RunInfo, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
-from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship
+from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship, logged_models_in
+from lockgate.registry.sealing import Serving
 from lockgate.registry.transaction import joining, told_by_mlflow
 
 
@@ -91,6 +93,53 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
         """Record a model that the run logged."""
         self._by_caller(RUN, run_id)
         super().record_logged_model(run_id, *args, **kwargs)
+
+    # What is behind a version that serves is not deleted
+
+    def delete_run(self, run_id: str) -> None:
+        """Delete a run that no protected target needs."""
+        self._refuse_if_serving(f"Run {run_id}", lambda serving: self._is_of_run(serving, run_id))
+        self._by_caller(RUN, run_id)
+        super().delete_run(run_id)
+
+    def delete_experiment(self, experiment_id: str) -> None:
+        """Delete an experiment whose runs and logged models no protected target needs."""
+        self._refuse_if_serving(
+            f"Experiment {experiment_id}", lambda serving: self._is_in_experiment(serving, str(experiment_id))
+        )
+        super().delete_experiment(experiment_id)
+
+    def delete_logged_model(self, model_id: str) -> None:
+        """Delete a logged model that no protected target needs."""
+        self._refuse_if_serving(
+            f"Logged model {model_id}", lambda serving: model_id in logged_models_in(serving.locations)
+        )
+        self._by_caller(LOGGED_MODEL, model_id)
+        super().delete_logged_model(model_id)
+
+    def _refuse_if_serving(self, what: str, is_behind: Callable[[Serving], bool]) -> None:
+        with told_by_mlflow():
+            current_caller().require_somewhere(Permission.WRITE)
+            self.authorship.refuse_if_serving(what, is_behind)
+
+    def _is_of_run(self, serving: Serving, run_id: str) -> bool:
+        return run_id == serving.run_id or any(run_id in location.split("/") for location in serving.locations)
+
+    def _is_in_experiment(self, serving: Serving, experiment_id: str) -> bool:
+        behind = [self._of_run(serving.run_id), *map(self._of_model, logged_models_in(serving.locations))]
+        return experiment_id in behind
+
+    def _of_run(self, run_id: str) -> str | None:
+        try:
+            return str(self.get_run(run_id).info.experiment_id) if run_id else None
+        except MlflowException:
+            return None
+
+    def _of_model(self, model_id: str) -> str | None:
+        try:
+            return str(self.get_logged_model(model_id).experiment_id)
+        except MlflowException:
+            return None
 
     # Logged models
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import flask
 from fastapi import FastAPI
+from mlflow.exceptions import MlflowException
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import (
@@ -11,12 +12,13 @@ from mlflow.server.handlers import (
     _delete_workspace_handler,
     _update_workspace_handler,
 )
+from mlflow.utils.uri import append_to_uri_path
 from starlette.routing import BaseRoute
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.errors import LockgateError, Refused
-from lockgate.registry.authorship import RUN
+from lockgate.registry.authorship import RUN, place_of
 from lockgate.workflow.stores import stores
 
 #: Routers of MLflow's that run code on the server's host or change the database behind the stores.
@@ -59,7 +61,19 @@ def _watch() -> flask.Response | None:
 def _upload() -> None:
     # This handler writes to a run's folder without asking the tracking store.
     current_caller().require_somewhere(Permission.WRITE)
-    stores().tracking.authorship.note(RUN, flask.request.args.get("run_uuid"))
+    tracking = stores().tracking
+    run_id, path = flask.request.args.get("run_uuid"), flask.request.args.get("path")
+    if run_id and path:
+        file = append_to_uri_path(_artifacts_of(run_id), path)
+        tracking.authorship.refuse_if_sealed(place_of(file, tracking.authorship.destination), "written")
+    tracking.authorship.note(RUN, run_id)
+
+
+def _artifacts_of(run_id: str) -> str:
+    try:
+        return str(stores().tracking.get_run(run_id).info.artifact_uri)
+    except MlflowException:
+        return ""  # MLflow's handler says that there is no such run.
 
 
 def _change_workspace() -> None:

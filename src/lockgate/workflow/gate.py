@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 
+from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
+
 from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import identities, policies, requests
 from lockgate.decisions.verdict import why_not_carry_out, why_not_roll_back
-from lockgate.errors import Conflict, Refused, RefusedOnRecord
+from lockgate.errors import BadInput, Conflict, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.gates.policy import Policy
+from lockgate.promotions.lookalikes import model_looks_like
 from lockgate.promotions.request import PromotionRequest, State
 from lockgate.promotions.target import Target
 from lockgate.registry import pointers
@@ -18,7 +21,7 @@ from lockgate.registry.pointers import Change
 from lockgate.registry.transaction import reading
 from lockgate.workflow.audited import observe
 from lockgate.workflow.case import assess
-from lockgate.workflow.clearing import decide_clearing
+from lockgate.workflow.clearing import STAGING, decide_clearing
 from lockgate.workflow.files import look_at_files
 from lockgate.workflow.promote import carry_out, carry_out_if_on_approval
 from lockgate.workflow.rollback import carry_out_rollback, served_before
@@ -152,8 +155,35 @@ class PolicyGate:
             )
 
     def check_name(self, mutation: Mutation, name: str) -> None:
-        """Refuse a name that the policy's naming does not allow."""
-        policies.current(mutation.session).policy.check_name(name)
+        """Refuse a name that the policy's naming does not allow, or that could be taken for a governed model's."""
+        policy = policies.current(mutation.session).policy
+        policy.check_name(name)
+        for workspace, known in identities.all_names(mutation.session):
+            is_other = workspace == mutation.workspace and known != mutation.name
+            if is_other and model_looks_like(name, known) and policy.governs(known):
+                raise BadInput(
+                    f"The name {name[:300]!r} could be taken for that of the model '{known}'. Choose a name that "
+                    "nobody can mistake."
+                )
+
+    def check_prompt_marker(self, mutation: Mutation) -> None:
+        """Refuse to turn a governed model into a prompt or back: it would vanish from where models are listed."""
+        if policies.current(mutation.session).policy.governs(mutation.name):
+            raise Refused(
+                f"'{mutation.name}' is governed by the policy, so MLflow's tag '{IS_PROMPT_TAG_KEY}', which makes a "
+                "model a prompt, can't be set or deleted on it. Register a prompt under a name of its own."
+            )
+
+    def approved_holders(self, name: str) -> frozenset[int] | None:
+        """Return the versions that protected targets serve; None if no rule is about the model."""
+        registry = stores().registry
+        with reading(registry.engine) as session:
+            policy = policies.current(session).policy
+            if not policy.governs(name):
+                return None
+            held = pointers.read(session, registry.workspace, name)
+        serving = (held.of(target) for target in held.holders if policy.protects(target) and target != STAGING)
+        return frozenset[int]().union(*serving)
 
     def check_alias(self, mutation: Mutation, alias: str) -> None:
         """Refuse an alias that could be taken for a closed one."""

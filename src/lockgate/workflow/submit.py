@@ -10,8 +10,9 @@ from lockgate.decisions.verdict import uncovered
 from lockgate.errors import BadInput, Conflict, NotFound, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.gates.policy import DEFAULT_EXPIRY
+from lockgate.promotions.lookalikes import alias_looks_like
 from lockgate.promotions.request import PromotionRequest, valid_comment
-from lockgate.promotions.target import Target, looks_like
+from lockgate.promotions.target import Target
 from lockgate.registry.adoption import identify_version
 from lockgate.registry.facts import Files, gather
 from lockgate.registry.mutation import Mutation
@@ -144,7 +145,7 @@ def check_alias(stored: StoredPolicy, target: Target) -> None:
     if target.kind != "alias":
         return
     for protected in sorted(stored.policy.protected_aliases()):
-        if looks_like(target.name, protected):
+        if alias_looks_like(target.name, protected):
             raise BadInput(
                 f"The alias {target.name!r} could be taken for the protected alias '{protected}'. "
                 "Choose a name that nobody can mistake."

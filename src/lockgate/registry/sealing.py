@@ -1,0 +1,130 @@
+"""What must not change or vanish behind an approval: the files of approved versions, and the runs, experiments and
+logged models behind what protected targets serve.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+from sqlalchemy import Engine, select
+from sqlalchemy.orm import Session
+
+from lockgate.access.principals import current_caller
+from lockgate.audit.entry import AuditEntry, AuditOutcome
+from lockgate.database import policies, seals
+from lockgate.database.engine import now
+from lockgate.database.record import record
+from lockgate.database.tables import holders, models, versions
+from lockgate.errors import RefusedOnRecord
+from lockgate.events.event import EventType
+from lockgate.promotions.target import Target
+from lockgate.registry.transaction import reading, transaction
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A version that a protected target serves, and what is behind it."""
+
+    model: str
+    version: int
+    target: Target
+    run_id: str
+    locations: tuple[str, ...]
+
+
+def refuse_if_sealed(engine: Engine, place: str, what: str) -> None:
+    """Refuse to write or delete files of an approved version.
+
+    Args:
+        engine: The registry's database.
+        place: Where files would change, as `lockgate.registry.authorship.place_of` spells it.
+        what: What would be done to them: `written to`, `deleted`.
+
+    Raises:
+        Refused: naming the version.
+    """
+    with reading(engine) as session:
+        sealed = seals.touched_by(session, place)
+    if sealed is None:
+        return
+    reason = (
+        f"The files of version {sealed.version} of '{sealed.model}' were approved, so nothing in {sealed.place} can be "
+        f"{what}. Log what is new in a run of its own and register that as a new version."
+    )
+    _refuse(engine, reason, sealed.model, sealed.version, place)
+
+
+def refuse_if_serving(engine: Engine, what: str, is_behind: Callable[[Serving], bool]) -> None:
+    """Refuse to delete what is behind a version that a protected target serves.
+
+    Args:
+        engine: The registry's database.
+        what: What would be deleted: `run 123`.
+        is_behind: Whether it is behind a version.
+
+    Raises:
+        Refused: naming the version and its target.
+    """
+    with reading(engine) as session:
+        found = next(filter(is_behind, _serving(session)), None)
+    if found is None:
+        return
+    reason = (
+        f"{what} can't be deleted: it is behind version {found.version} of '{found.model}', which holds "
+        f"{found.target}. Promote another version in its place first."
+    )
+    _refuse(engine, reason, found.model, found.version, str(found.target))
+
+
+def _serving(session: Session) -> list[Serving]:
+    policy = policies.current(session).policy
+    rows = session.execute(
+        select(
+            models.c.name,
+            versions.c.number,
+            holders.c.target,
+            SqlModelVersion.run_id,
+            SqlModelVersion.source,
+            SqlModelVersion.storage_location,
+        )
+        .select_from(
+            holders.join(models, holders.c.model_id == models.c.id)
+            .join(versions, holders.c.version_id == versions.c.id)
+            .join(
+                SqlModelVersion.__table__,
+                (SqlModelVersion.workspace == models.c.workspace)
+                & (SqlModelVersion.name == models.c.name)
+                & (SqlModelVersion.version == versions.c.number),
+            )
+        )
+        .where(holders.c.until.is_(None), models.c.deleted_at.is_(None), versions.c.deleted_at.is_(None))
+    )
+    return [
+        Serving(
+            row.name,
+            row.number,
+            Target.stored(row.target),
+            row.run_id or "",
+            tuple(filter(None, (row.source, row.storage_location))),
+        )
+        for row in rows
+        if policy.protects(Target.stored(row.target))
+    ]
+
+
+def _refuse(engine: Engine, reason: str, model: str, version: int, where: str) -> None:
+    caller = current_caller()
+    with transaction(engine) as session:
+        entry = AuditEntry(
+            EventType.WRITE_REFUSED,
+            caller.principal.name,
+            caller.principal.id or None,
+            caller.address,
+            outcome=AuditOutcome.REFUSED,
+            model=model,
+            version=version,
+            after={"where": where[:500]},
+            reason=reason,
+        )
+        record(session, entry, now(session))
+        raise RefusedOnRecord(reason)
