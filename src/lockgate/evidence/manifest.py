@@ -1,17 +1,36 @@
-"""TEMPORARY."""
+"""What is known of the files of a model version: a closed world, so a file too many counts like a file changed."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
+
+from google.protobuf import json_format
+from model_signing._hashing.hashing import Digest
+from model_signing._signing.signing import Payload
+from model_signing.manifest import FileManifestItem, Manifest, SerializationType
+
+# More would only bury the first ones.
+_MOST_CHANGES = 50
+_UNITS = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 
 
 class Hashing(StrEnum):
+    """How far the hashing of a version's files is."""
+
     HASHED = "hashed"
     PENDING = "pending"
     UNVERIFIABLE = "unverifiable"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class FileDigest:
+    """A file, by its path below the version's location."""
+
     path: str
     size: int
     sha256: str
@@ -19,24 +38,124 @@ class FileDigest:
 
 @dataclass(frozen=True)
 class Artifacts:
+    """The files of a version, as far as they are known.
+
+    Nothing at a location is `hashed`, with no files.
+    """
+
     state: Hashing
+    #: In the order of their paths; complete if hashed, else empty.
     files: tuple[FileDigest, ...] = ()
+    #: Why they can't be verified, or how far the hashing is.
     reason: str = ""
 
-    @property
-    def digest(self):
-        return ""
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the OpenSSF model-signing statement about the files, with its name in front; empty if not hashed.
+
+        It is taken over the whole statement. The digest inside of it, of its subject, leaves the names of the files
+        out, so files could be renamed under it.
+        """
+        if self.state is not Hashing.HASHED:
+            return ""
+        return "sha256:" + hashlib.sha256(_canonical(statement(self.files)).encode()).hexdigest()
 
     @property
-    def size(self):
-        return sum(f.size for f in self.files)
+    def size(self) -> int:
+        """The bytes of all files together."""
+        return sum(file.size for file in self.files)
 
-    def changes_since(self, before):
-        return [] if before == self else ["files changed"]
-
-    def to_json(self):
-        return asdict(self)
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {"state": self.state.value, "files": [asdict(file) for file in self.files], "reason": self.reason}
 
     @classmethod
-    def from_json(cls, d):
-        return cls(Hashing(d["state"]), tuple(FileDigest(**f) for f in d["files"]), d["reason"])
+    def from_json(cls, data: Mapping[str, Any]) -> "Artifacts":
+        """Return what `to_json` wrote."""
+        return cls(Hashing(data["state"]), tuple(FileDigest(**file) for file in data["files"]), data["reason"])
+
+    def changes_since(self, before: "Artifacts") -> list[str]:
+        """Name what differs from an earlier look, a phrase each: `file weights.bin changed (120 bytes, was 100)`.
+
+        Progress is no change.
+        """
+        if self.state is Hashing.HASHED and before.state is Hashing.HASHED:
+            return _shortened(_file_changes(before.files, self.files))
+        if self.state is before.state and (self.state is Hashing.PENDING or self.reason == before.reason):
+            return []
+        match self.state:
+            case Hashing.HASHED:
+                return [f"the files are hashed: {len(self.files)} files, {amount(self.size)}"]
+            case Hashing.PENDING:
+                return ["the files are being hashed"]
+            case Hashing.UNVERIFIABLE:
+                return [f"the files can't be verified: {self.reason}"]
+
+
+def statement(files: tuple[FileDigest, ...]) -> dict[str, Any]:
+    """Return the in-toto statement that OpenSSF model signing makes of files: what would be signed.
+
+    The subject has the same name whatever the location is called: equal files have equal statements.
+    """
+    items = [
+        FileManifestItem(path=PurePosixPath(file.path), digest=Digest("sha256", bytes.fromhex(file.sha256)))
+        for file in files
+    ]
+    # Links inside the location are followed (`lockgate.registry.folders`), and that is what this says.
+    method = SerializationType.from_args({"method": "files", "hash_type": "sha256", "allow_symlinks": True})
+    payload = Payload(Manifest("model", items, method))
+    stated: dict[str, Any] = json_format.MessageToDict(payload.statement.pb)
+    return stated
+
+
+def progress(done: int, total: int) -> str:
+    """Say how far hashing is: `3.1 of 10.0 GB hashed`."""
+    unit, size = next(((unit, size) for unit, size in _UNITS if total >= size), ("bytes", 1))
+    if size == 1:
+        return f"{done} of {total} bytes hashed"
+    return f"{done / size:.1f} of {total / size:.1f} {unit} hashed"
+
+
+def amount(size: int) -> str:
+    """Say how much a number of bytes is: `3.1 GB`."""
+    return next((f"{size / one:.1f} {unit}" for unit, one in _UNITS if size >= one), f"{size} bytes")
+
+
+def shown_path(path: str) -> str:
+    """Return a path as a sentence can hold it: what can't be printed is escaped."""
+    return path if path.isprintable() else json.dumps(path)
+
+
+def _file_changes(before: tuple[FileDigest, ...], after: tuple[FileDigest, ...]) -> list[str]:
+    were = {file.path: file for file in before}
+    are = {file.path: file for file in after}
+    gone = [were[path] for path in sorted(were.keys() - are.keys())]
+    new = [are[path] for path in sorted(are.keys() - were.keys())]
+    changed = [
+        f"file {shown_path(path)} changed ({are[path].size} bytes, was {were[path].size})"
+        for path in sorted(were.keys() & are.keys())
+        if were[path] != are[path]
+    ]
+    renamed: list[str] = []
+    for file in list(gone):
+        twin = next((one for one in new if one.sha256 == file.sha256), None)
+        if twin is not None:
+            gone.remove(file)
+            new.remove(twin)
+            renamed.append(f"file {shown_path(file.path)} was renamed to {shown_path(twin.path)}")
+    return [
+        *changed,
+        *renamed,
+        *(f"file {shown_path(file.path)} is new" for file in new),
+        *(f"file {shown_path(file.path)} is gone" for file in gone),
+    ]
+
+
+def _shortened(changes: list[str]) -> list[str]:
+    if len(changes) <= _MOST_CHANGES:
+        return changes
+    return [*changes[:_MOST_CHANGES], f"{len(changes) - _MOST_CHANGES} more changes to files"]
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

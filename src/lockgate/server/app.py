@@ -10,6 +10,7 @@ from lockgate.server.edge import Edge
 from lockgate.server.mlflow_app import governed_mlflow
 from lockgate.server.pages import pages
 from lockgate.settings import WorkerSettings
+from lockgate.workflow.hasher import Hasher
 from lockgate.workflow.stores import stores
 
 
@@ -17,6 +18,7 @@ def create_app() -> ASGIApp:
     """Return the application that a worker process serves; uvicorn calls this once in each."""
     settings = WorkerSettings.read()
     house = stores()
+    Hasher(house.registry.engine).start()
     app = FastAPI(title="Lockgate", docs_url=None, redoc_url=None, openapi_url=None)
     init_fastapi_security(app)
     failures.install(app)
