@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from lockgate.evidence.manifest import Artifacts, Hashing
@@ -65,7 +66,7 @@ class Evidence:
     registrar: str = ""
     authors: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over the canonical form, with its name in front."""
         return "sha256:" + hashlib.sha256(canonical(asdict(self)).encode()).hexdigest()
