@@ -129,26 +129,28 @@ def shown_path(path: str) -> str:
 def _file_changes(before: tuple[FileDigest, ...], after: tuple[FileDigest, ...]) -> list[str]:
     were = {file.path: file for file in before}
     are = {file.path: file for file in after}
-    gone = [were[path] for path in sorted(were.keys() - are.keys())]
-    new = [are[path] for path in sorted(are.keys() - were.keys())]
-    changed = [
-        f"file {shown_path(path)} changed ({are[path].size} bytes, was {were[path].size})"
-        for path in sorted(were.keys() & are.keys())
-        if were[path] != are[path]
-    ]
-    renamed: list[str] = []
-    for file in list(gone):
-        twin = next((one for one in new if one.sha256 == file.sha256), None)
-        if twin is not None:
-            gone.remove(file)
-            new.remove(twin)
-            renamed.append(f"file {shown_path(file.path)} was renamed to {shown_path(twin.path)}")
+    gone = sorted(were.keys() - are.keys())
+    new = sorted(are.keys() - were.keys())
+    renamed = _renamed([were[path] for path in gone], [are[path] for path in new])
+    arrived = set(renamed.values())
     return [
-        *changed,
-        *renamed,
-        *(f"file {shown_path(file.path)} is new" for file in new),
-        *(f"file {shown_path(file.path)} is gone" for file in gone),
+        *(
+            f"file {shown_path(path)} changed ({are[path].size} bytes, was {were[path].size})"
+            for path in sorted(were.keys() & are.keys())
+            if were[path] != are[path]
+        ),
+        *(f"file {shown_path(path)} was renamed to {shown_path(to)}" for path, to in renamed.items()),
+        *(f"file {shown_path(path)} is new" for path in new if path not in arrived),
+        *(f"file {shown_path(path)} is gone" for path in gone if path not in renamed),
     ]
+
+
+def _renamed(gone: list[FileDigest], new: list[FileDigest]) -> dict[str, str]:
+    """Pair files that went with files of the same content that came."""
+    waiting: dict[str, list[str]] = {}
+    for file in reversed(new):
+        waiting.setdefault(file.sha256, []).append(file.path)
+    return {file.path: waiting[file.sha256].pop() for file in gone if waiting.get(file.sha256)}
 
 
 def _shortened(changes: list[str]) -> list[str]:
