@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from tests.house import NO_RULES, SCRIPTS, House
 
 MODEL = "irises"
+PROGRESS = "Starting MLflow Incumbent: Fetching Loading Evaluating version 1 2 (alias:champion) of irises ..."
 FEATURES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
 
 
@@ -106,6 +108,7 @@ def count_runs(scene: Scene) -> int:
 def test_a_drop_that_is_too_big(scene: Scene) -> None:
     done = scene.evaluate(2, "--max-drop", "accuracy_score=0.02", "--check", "no-regression", "--json")
     assert done.returncode == 1, done.stderr
+    assert set(done.stderr.split()) <= set(PROGRESS.split())
     told = json.loads(done.stdout)
     assert (told["status"], told["incumbent"], told["model_type"]) == ("failure", "1", "classifier")
     assert told["bounds"][0]["outcome"] == "missed"
@@ -132,7 +135,8 @@ def test_a_candidate_that_can_not_be_loaded(scene: Scene) -> None:
     assert done.returncode == 1
     assert "Version 3 failed on holdout.csv" in done.stdout
     assert "It could not be loaded" in done.stdout
-    assert scene.checks()[0]["after"]["status"] == "failure"
+    reported = scene.checks()[0]["after"]
+    assert (reported["status"], reported["metrics"]) == ("failure", {"incumbent.version": 1})
 
 
 def test_an_incumbent_that_can_not_be_loaded(scene: Scene) -> None:
@@ -185,8 +189,9 @@ def test_versions_and_models_that_are_not_there(scene: Scene) -> None:
 
 def test_help_is_quick_because_it_imports_no_mlflow() -> None:
     seen = subprocess.run(
-        [str(SCRIPTS / "python"), "-X", "importtime", "-m", "lockgate.cli.main", "evaluate", "--help"],
+        [str(SCRIPTS / "python"), "-X", "importtime", str(SCRIPTS / "lockgate"), "evaluate", "--help"],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    assert "mlflow" not in seen.stderr
-    assert "pandas" not in seen.stderr
+    assert "--max-drop" in seen.stdout
+    assert "lockgate.client.comparison" in seen.stderr
+    assert not re.search(r"\| +(mlflow|pandas)\b", seen.stderr)

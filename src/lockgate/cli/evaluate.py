@@ -20,6 +20,7 @@ from lockgate.promotions.target import Target
 
 if TYPE_CHECKING:
     from lockgate.client.dataset import Labelled
+    from lockgate.client.evaluation import Evaluator, Task
 
 _MODEL_TYPES = ("classifier", "regressor", "question-answering", "text-summarization", "text", "retriever")
 _USUAL_TARGETS = (Target("alias", "champion"), Target("stage", "Production"))
@@ -170,13 +171,19 @@ def _carry_out(order: Order, verbose: bool) -> Finding:
         _tell(f"Incumbent: {f'version {holder.version}' if holder.version else 'none'} ({holder.targets})")
         task = evaluation.Task(order.data, order.label, model_type, rows)
         candidate = evaluator.measure(order.version, task)
-        incumbent = None
-        if holder.version == order.version:
-            incumbent = candidate
-        elif holder.version is not None and not candidate.failure:
-            incumbent = evaluator.measure(holder.version, task)
+        incumbent = _measure_incumbent(evaluator, holder.version, candidate, task)
     comparison = compare(candidate, incumbent, order.bounds, Setting(holder.targets, str(rows)))
     return Finding(rows, model_type, incumbent, candidate, comparison)
+
+
+def _measure_incumbent(
+    evaluator: "Evaluator", version: int | None, candidate: Measurement, task: "Task"
+) -> Measurement | None:
+    if version is None or version == candidate.version:
+        return None if version is None else candidate
+    if candidate.failure:
+        return Measurement(version, failure="It was not evaluated.")
+    return evaluator.measure(version, task)
 
 
 def _tell(text: str) -> None:
