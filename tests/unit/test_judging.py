@@ -62,7 +62,7 @@ def facts(**given: Any) -> Facts:
 
 
 def check(status: str, reporter: Principal = CI) -> dict[str, Check]:
-    return {"smoke": Check("smoke", status, reporter, NOW)}
+    return {"smoke": Check("smoke", status, reporter, NOW, GOOD.digest)}
 
 
 @pytest.mark.parametrize(

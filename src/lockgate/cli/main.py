@@ -17,6 +17,7 @@ _COMMANDS = {
     "comment": ("requests:comment", "Say something about a promotion request."),
     "promote": ("requests:promote", "Carry out an approved promotion request."),
     "check": ("models:check", "Report what CI found about a version."),
+    "evaluate": ("evaluate:evaluate", "Evaluate a version beside the incumbent, and report it as a check."),
     "rollback": ("models:rollback", "Return a target to the version that served before."),
     "history": ("models:history", "Show who held a model's targets, and by whose decision."),
     "policy": ("policy:policy", "Validate, apply and show the policy."),

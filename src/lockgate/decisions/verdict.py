@@ -82,10 +82,14 @@ def decide(
     blocking = [_said_of(gate) for gate in gates if gate.denies]
     approvals = missing_approvals(rules, reviews, model, digest, excluded)
     frozen = frozen_by((window for rule in rules for window in rule.freeze), now)
-    people_decide = any(demand.required for rule in rules for demand in rule.approvals)
-    is_approved = not approvals and (people_decide or not (blocking or obstacles))
+    is_approved = not approvals and (people_decide(rules) or not (blocking or obstacles))
     warnings = tuple(_said_of(gate) for gate in gates if gate.warns)
     return Verdict(tuple(gates), is_approved, (*obstacles, *blocking, *approvals, *frozen), warnings)
+
+
+def people_decide(rules: Sequence[Rule]) -> bool:
+    """Say whether any rule asks people."""
+    return any(demand.required for rule in rules for demand in rule.approvals)
 
 
 def _said_of(gate: GateResult) -> str:

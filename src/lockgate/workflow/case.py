@@ -20,7 +20,7 @@ from lockgate.database import (
     seals,
 )
 from lockgate.database.identities import Model
-from lockgate.decisions.verdict import Verdict, decide
+from lockgate.decisions.verdict import Verdict, decide, people_decide
 from lockgate.errors import Conflict, ConflictOnRecord, NotFound
 from lockgate.events.event import EventType
 from lockgate.evidence.manifest import Hashing
@@ -305,7 +305,7 @@ def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Fi
     if state is not request.state:
         request.check_change(state)
         requests.set_state(begun.session, request.id, state)
-        if state is State.APPROVED:
+        if state is State.APPROVED and people_decide(case.rules):
             seal(begun, stores, request.version, request.version_id)
     return replace(case, request=replace(request, state=state), changes=tuple(changes))
 

@@ -15,7 +15,7 @@ from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
 from lockgate.reviews.standing import Verdict
 from lockgate.workflow.audited import record_findings
-from lockgate.workflow.case import Case, opened
+from lockgate.workflow.case import Case, opened, seal
 from lockgate.workflow.stores import Stores
 
 
@@ -128,6 +128,7 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
         ),
     )
     stores.registry.move(begun, request.target, request.version, decision, request.id)
+    seal(begun, stores, request.version, request.version_id)
     outcome = f"{begun.caller.principal.name} moved {request.target} to version {request.version}"
     end(begun, request.id, State.PROMOTED, None, outcome)
     begun.record(
