@@ -168,6 +168,8 @@ class RequestView(BaseModel):
     policy_version: int
     incumbent: str | None
     evidence: dict[str, Any]
+    #: How far the hashing of the version's files has come; empty when it is done.
+    hashing: str
     gates: list[GateView]
     reviews: list[ReviewView]
     asked_reviewers: list[str]

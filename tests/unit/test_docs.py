@@ -1,5 +1,6 @@
 """What the documentation promises is there, and what is there is documented."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_every_event(event: str) -> None:
 
 @pytest.mark.parametrize("path", api.openapi()["paths"])
 def test_every_route(path: str) -> None:
-    shown = path.replace("{request_id}", "{id}").replace("{token_id}", "{id}")
+    shown = re.sub(r"\{\w+_id\}", "{id}", path)
     head, _, action = shown.rpartition("/")
     assert f" {shown}`" in REFERENCE or f"`/{action}`" in REFERENCE, head
 
@@ -64,8 +65,6 @@ def test_the_policies_that_are_shown_are_valid() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    import re
-
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")):
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page}: {link}"

@@ -7,6 +7,7 @@ import click
 
 from lockgate.cli.output import at as shown_at
 from lockgate.cli.output import command, connect, say, show_json, table
+from lockgate.cli.waiting import call_when_hashed
 
 
 def _metric(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -27,6 +28,7 @@ def _metric(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 @click.option("--status", required=True, type=click.Choice(["success", "failure", "pending"]))
 @click.option("--summary", help="What was found, for people.")
 @click.option("--url", help="Where to read more.")
+@click.option("--evidence", metavar="DIGEST", help="Digest of the evidence that was checked; no other is reported on.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", callback=_metric, help="May be repeated.")
 @command
 def check(
@@ -36,10 +38,11 @@ def check(
     status: str,
     summary: str | None,
     url: str | None,
+    evidence: str | None,
     metrics: dict[str, float],
     as_json: bool,
 ) -> None:
-    """Report check NAME for VERSION of MODEL; the newest report counts."""
+    """Report check NAME for VERSION of MODEL; the newest report counts, for as long as the evidence stays as it is."""
     body = {
         "model": model,
         "version": version,
@@ -48,8 +51,9 @@ def check(
         "summary": summary,
         "details_url": url,
         "metrics": metrics,
+        "evidence_digest": evidence,
     }
-    reported = connect().call("POST", "/checks", body)
+    reported = call_when_hashed(lambda: connect().call("POST", "/checks", body))
     if as_json:
         show_json(reported)
         return
@@ -70,6 +74,8 @@ def rollback(model: str, target: str, reason: str, as_json: bool) -> None:
         return
     before = decision["previous_version"] or "nothing"
     say(f"{model} {decision['target']}: version {decision['version']} serves again (was {before}).")
+    if decision["hold"]:
+        say(f"Version {before} is on hold for {decision['target']} until `lockgate unhold {decision['hold']}`.")
 
 
 @click.command()

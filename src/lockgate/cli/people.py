@@ -23,6 +23,7 @@ def users() -> None:
 @click.option("--kind", type=click.Choice(["user", "service"]), help="A person (the default) or a service account.")
 @click.option("--group", "groups", multiple=True, help="May be repeated.")
 @click.option("--role", "roles", multiple=True, metavar="ROLE[:PATTERN]", help="May be repeated.")
+@click.option("--owner", help="The person who answers for a service account.")
 @click.option("--password-stdin", is_flag=True, help="Read a password for basic authentication from stdin.")
 @command
 def add(
@@ -30,11 +31,18 @@ def add(
     kind: str | None,
     groups: tuple[str, ...],
     roles: tuple[str, ...],
+    owner: str | None,
     password_stdin: bool,
     as_json: bool,
 ) -> None:
     """Add principal NAME; if it is there, add groups and roles to it."""
-    body: dict[str, Any] = {"name": name, "kind": kind, "groups": list(groups), "roles": list(roles)}
+    body: dict[str, Any] = {
+        "name": name,
+        "kind": kind,
+        "groups": list(groups),
+        "roles": list(roles),
+        "owner": owner,
+    }
     if password_stdin:
         body["password"] = sys.stdin.readline().rstrip("\r\n")
     _show(connect().call("POST", "/principals", body), as_json)
@@ -44,11 +52,19 @@ def add(
 @click.argument("name")
 @click.option("--group", "groups", multiple=True, help="Replaces all groups; may be repeated.")
 @click.option("--role", "roles", multiple=True, metavar="ROLE[:PATTERN]", help="Replaces all roles; may be repeated.")
+@click.option("--owner", help="The person who answers for a service account.")
 @click.option("--active/--inactive", default=None, help="Let it in, or keep it out.")
 @command
-def set_(name: str, groups: tuple[str, ...], roles: tuple[str, ...], active: bool | None, as_json: bool) -> None:
+def set_(
+    name: str,
+    groups: tuple[str, ...],
+    roles: tuple[str, ...],
+    owner: str | None,
+    active: bool | None,
+    as_json: bool,
+) -> None:
     """Replace groups or roles of NAME, or deactivate it. Binds on the next call."""
-    body = {"groups": list(groups) or None, "roles": list(roles) or None, "active": active}
+    body = {"groups": list(groups) or None, "roles": list(roles) or None, "active": active, "owner": owner}
     _show(connect().call("PATCH", f"/principals/{name}", body), as_json)
 
 
@@ -74,7 +90,8 @@ def _show(principal: dict[str, Any], as_json: bool) -> None:
     groups = f", groups {', '.join(principal['groups'])}" if principal["groups"] else ""
     inactive = "" if principal["active"] else ", inactive"
     roles = ", ".join(principal["roles"]) or "none"
-    say(f"{principal['name']} ({principal['kind']}): roles {roles}{groups}{inactive}")
+    owner = f", owned by {principal['owner']}" if principal["owner"] else ""
+    say(f"{principal['name']} ({principal['kind']}): roles {roles}{groups}{owner}{inactive}")
 
 
 @click.group()

@@ -6,6 +6,7 @@ import click
 
 from lockgate.cli.output import at, command, connect, say, show_json, table
 from lockgate.cli.output import said as did
+from lockgate.cli.waiting import wait_until_hashed
 
 _COMMENT = click.option("--comment", metavar="TEXT", help="Said to everybody who looks at the request.")
 
@@ -15,14 +16,16 @@ _COMMENT = click.option("--comment", metavar="TEXT", help="Said to everybody who
 @click.argument("version")
 @click.argument("target")
 @_COMMENT
+@click.option("--wait", is_flag=True, help="Wait until the version's files are hashed; many and large ones take time.")
 @command
-def request(model: str, version: str, target: str, comment: str | None, as_json: bool) -> None:
+def request(model: str, version: str, target: str, comment: str | None, wait: bool, as_json: bool) -> None:
     """Ask that TARGET of MODEL move to VERSION.
 
     TARGET is stage:Staging, stage:Production or alias:NAME. Asking for the same thing again shows the same request.
     """
     body = {"model": model, "version": version, "target": target, "comment": comment}
-    _show(connect().call("POST", "/requests", body), as_json)
+    asked = connect().call("POST", "/requests", body)
+    _show(wait_until_hashed(asked) if wait else asked, as_json)
 
 
 @click.command()
@@ -103,6 +106,26 @@ def comment(number: int, text: str, as_json: bool) -> None:
     _act(number, "comment", text, as_json)
 
 
+@click.command("re-request")
+@click.argument("number", metavar="ID", type=int)
+@click.argument("reviewers", nargs=-1)
+@_COMMENT
+@command
+def re_request(number: int, reviewers: tuple[str, ...], comment: str | None, as_json: bool) -> None:
+    """Ask REVIEWERS to review request ID; without any, those whose approvals were dismissed."""
+    body = {"reviewers": list(reviewers), "comment": comment}
+    _show(connect().call("POST", f"/requests/{number}/re-request", body), as_json)
+
+
+@click.command()
+@click.argument("number", metavar="ID", type=int)
+@_COMMENT
+@command
+def lift(number: int, comment: str | None, as_json: bool) -> None:
+    """Lift the rejection of request ID, so that the same can be asked for again: who rejected it, or a maintainer."""
+    _act(number, "lift", comment, as_json)
+
+
 @click.command()
 @click.argument("number", metavar="ID", type=int)
 @_COMMENT
@@ -125,13 +148,16 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         say(f"  {found['outcome']}")
     if found["gates"]:
         say("")
-        rows = ((f"  {gate['name']}", gate["outcome"], gate["explanation"]) for gate in found["gates"])
+        rows = ((f"  {gate['name']}", gate["outcome"] + _mode(gate), gate["explanation"]) for gate in found["gates"])
         table(("  GATE", "OUTCOME", "WHY"), rows, "")
     for review in found["reviews"]:
-        stale = review["verdict"] != "comment" and review["evidence_digest"] != found["evidence"]["digest"]
-        void = " (on evidence that has changed since: does not count)" if stale else ""
+        void = f" (does not count any more: {review['dismissed']})" if review["dismissed"] else ""
         said = f": {review['comment']}" if review["comment"] else ""
         say(f"  {review['reviewer']} {did(review['verdict'])} at {at(review['at'])}{void}{said}")
+    if found["asked_reviewers"]:
+        say(f"  asked to review: {', '.join(found['asked_reviewers'])}")
+    for sentence in found["warnings"]:
+        say(f"  Warning: {sentence}")
     if found["unmet"]:
         say("\nStill missing:")
         for sentence in found["unmet"]:
@@ -139,3 +165,7 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
     elif found["state"] in ("open", "approved"):
         say(f"\nNothing is missing: whoever may carry it out runs `lockgate promote {found['id']}`.")
     say(f"\n{found['url']}")
+
+
+def _mode(gate: dict[str, Any]) -> str:
+    return "" if gate["mode"] == "deny" else f" ({gate['mode']} only)"

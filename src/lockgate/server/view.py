@@ -48,6 +48,7 @@ def request(case: Case, base_url: str) -> RequestView:
         evidence=evidence(case.evidence),
         gates=[GateView(**vars(gate)) for gate in case.verdict.gates],
         reviews=[review(given) for given in case.reviews],
+        hashing=case.progress,
         asked_reviewers=list(case.asked_reviewers),
         excluded=dict(case.excluded),
         unmet=list(case.verdict.unmet),
@@ -59,7 +60,9 @@ def request(case: Case, base_url: str) -> RequestView:
 
 def evidence(frozen: Evidence) -> dict[str, Any]:
     """Show evidence, its digest first."""
-    return {"digest": frozen.digest, **frozen.to_json()}
+    shown = frozen.to_json()
+    shown["artifacts"] = {"digest": frozen.artifacts.digest, **shown["artifacts"]}
+    return {"digest": frozen.digest, **shown}
 
 
 def review(given: Review) -> ReviewView:
