@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -32,11 +32,19 @@ def add(session: Session, version_id: str, places: Iterable[str]) -> None:
         session.execute(statement.on_conflict_do_nothing())
 
 
-def touched_by(session: Session, place: str) -> Sealed | None:
+def touched_by(session: Session, place: str, and_below: bool) -> Sealed | None:
     """Return a version whose files a write or deletion at a place would change, if there is one.
 
     Bound are versions that are approved, were promoted, or hold a protected target.
+
+    Args:
+        session: The transaction.
+        place: Where files would change.
+        and_below: Whether all that lies below the place would change too: the place is a folder.
     """
+    wanted: ColumnElement[bool] = seals.c.place.in_(_at_and_above(place))
+    if and_below:
+        wanted = or_(wanted, seals.c.place.startswith(_below(place), autoescape=True))
     approved = exists().where(requests.c.version_id == versions.c.id, requests.c.state.in_(_BOUND))
     serves = exists().where(
         holders.c.version_id == versions.c.id, holders.c.until.is_(None), holders.c.decision_id.is_not(None)
@@ -47,7 +55,7 @@ def touched_by(session: Session, place: str) -> Sealed | None:
             seals.join(versions, seals.c.version_id == versions.c.id).join(models, versions.c.model_id == models.c.id)
         )
         .where(
-            or_(seals.c.place.in_(_at_and_above(place)), seals.c.place.startswith(_below(place), autoescape=True)),
+            wanted,
             versions.c.deleted_at.is_(None),
             models.c.deleted_at.is_(None),
             or_(approved, serves),

@@ -51,11 +51,11 @@ class _Watched:
     lockgate_authorship: Authorship
 
     def _by_caller(self, folder: str | None, file: str = "") -> None:
-        """Note who changes files, and refuse it where they belong to an approved version."""
+        """Note who changes a file, or all of a folder, and refuse it where that belongs to an approved version."""
         place = place_here(posixpath.join(folder or "", posixpath.basename(file)))
         with told_by_mlflow():
             current_caller().require_somewhere(Permission.WRITE)
-            self.lockgate_authorship.refuse_if_sealed(place, "written or deleted")
+            self.lockgate_authorship.refuse_if_sealed(place, and_below=not file)
             self.lockgate_authorship.note(
                 ARTIFACTS, artifact_folder(folder or "", self.lockgate_authorship.destination)
             )

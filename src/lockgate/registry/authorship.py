@@ -39,9 +39,9 @@ class Authorship:
         self.destination = destination
         self._written: set[tuple[str, str, int]] = set()
 
-    def refuse_if_sealed(self, place: str, what: str) -> None:
+    def refuse_if_sealed(self, place: str, and_below: bool = False) -> None:
         """Refuse to change files of an approved version: see `lockgate.registry.sealing`."""
-        refuse_if_sealed(self._engine, place, what)
+        refuse_if_sealed(self._engine, place, and_below)
 
     def refuse_if_serving(self, what: str, is_behind: Callable[[Serving], bool]) -> None:
         """Refuse to delete what is behind a serving version: see `lockgate.registry.sealing`."""

@@ -58,6 +58,11 @@ class Files:
     artifacts: Artifacts = NOT_LOOKED_AT
     model_file: ModelFile = ModelFile()
 
+    @property
+    def progress(self) -> str:
+        """How far hashing has come; nothing if it is done."""
+        return self.artifacts.reason if self.artifacts.state is Hashing.PENDING else ""
+
 
 def read_model_file(tracking: TrackingStore, storage_location: str) -> ModelFile:
     """Read the `MLmodel` file of a version, which whoever uploaded it may have written by hand.

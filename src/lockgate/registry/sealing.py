@@ -32,24 +32,24 @@ class Serving:
     locations: tuple[str, ...]
 
 
-def refuse_if_sealed(engine: Engine, place: str, what: str) -> None:
+def refuse_if_sealed(engine: Engine, place: str, and_below: bool) -> None:
     """Refuse to write or delete files of an approved version.
 
     Args:
         engine: The registry's database.
         place: Where files would change, as `lockgate.registry.authorship.place_of` spells it.
-        what: What would be done to them: `written to`, `deleted`.
+        and_below: Whether all that lies below the place would change too.
 
     Raises:
         Refused: naming the version.
     """
     with reading(engine) as session:
-        sealed = seals.touched_by(session, place)
+        sealed = seals.touched_by(session, place, and_below)
     if sealed is None:
         return
     reason = (
         f"The files of version {sealed.version} of '{sealed.model}' were approved, so nothing in {sealed.place} can be "
-        f"{what}. Log what is new in a run of its own and register that as a new version."
+        "written or deleted. Log what is new in a run of its own and register that as a new version."
     )
     _refuse(engine, reason, sealed.model, sealed.version, place)
 

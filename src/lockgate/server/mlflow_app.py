@@ -65,7 +65,7 @@ def _upload() -> None:
     run_id, path = flask.request.args.get("run_uuid"), flask.request.args.get("path")
     if run_id and path:
         file = append_to_uri_path(_artifacts_of(run_id), path)
-        tracking.authorship.refuse_if_sealed(place_of(file, tracking.authorship.destination), "written")
+        tracking.authorship.refuse_if_sealed(place_of(file, tracking.authorship.destination))
     tracking.authorship.note(RUN, run_id)
 
 

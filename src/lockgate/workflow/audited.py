@@ -50,7 +50,7 @@ def observe(stores: Stores, name: str, version: int, target: Target) -> None:
             target=target,
             rules=policies.current(begun.session).policy.audited_rules_for(name, target),
             evidence=gather(begun.session, stores.tracking, begun.model, known, files),
-            progress=files.artifacts.reason,
+            progress=files.progress,
             holder=begun.pointers.newest(target),
             requester=current_caller().principal.name,
         )

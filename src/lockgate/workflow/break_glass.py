@@ -183,7 +183,7 @@ def _unmet(
         target=target,
         rules=rules,
         evidence=evidence,
-        progress=files.artifacts.reason,
+        progress=files.progress,
         holder=begun.pointers.newest(target),
         requester=begun.caller.principal.name,
     )

@@ -260,8 +260,9 @@ def _file_obstacles(matter: Matter) -> list[str]:
             f"what the run logged is no evidence about them. Register the version from runs:/{evidence.run_id}/..., "
             "or without a run."
         )
-    if evidence.artifacts.state is Hashing.PENDING:
-        found.append(f"The files are being hashed ({matter.progress}). Look again in a moment.")
+    if matter.progress or evidence.artifacts.state is Hashing.PENDING:
+        so_far = f" ({matter.progress})" if matter.progress else ""
+        found.append(f"The files are being hashed{so_far}. Look again in a moment.")
     return found
 
 
@@ -292,6 +293,9 @@ def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Fi
     check_live(begun, request)
     version = identify_version(begun.session, begun.model, request.version)
     evidence = gather(begun.session, stores.tracking, begun.model, version, files)
+    if files.progress:
+        # Nobody knows yet whether the bytes changed, so approvals of what they were are not dismissed yet.
+        evidence = replace(evidence, artifacts=requests.evidence(begun.session, request.id).artifacts)
     changes: list[str] = []
     if evidence.digest != request.evidence_digest:
         changes = _freeze_anew(begun, request, evidence)
@@ -299,7 +303,7 @@ def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Fi
     holder = begun.pointers.newest(request.target)
     if holder != request.incumbent:
         request = _against_another(begun, request, holder)
-    case = study(begun.session, stores, request, evidence, holder, begun.now, files.artifacts.reason)
+    case = study(begun.session, stores, request, evidence, holder, begun.now, files.progress)
     requests.set_gates(begun.session, request.id, case.verdict.gates)
     state = State.APPROVED if case.verdict.is_approved else State.OPEN
     if state is not request.state:

@@ -10,7 +10,6 @@ from lockgate.audit.entry import AuditOutcome
 from lockgate.database import people, requests
 from lockgate.errors import BadInput, Conflict, ConflictOnRecord, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
-from lockgate.evidence.manifest import Hashing
 from lockgate.promotions.request import PromotionRequest, State, valid_comment
 from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
@@ -206,7 +205,7 @@ def _check_seen(case: Case, seen: str | None) -> None:
 
 def _check_complete(case: Case) -> None:
     """Refuse an approval of files that nobody knows yet."""
-    if case.evidence.artifacts.state is Hashing.PENDING:
+    if case.progress:
         raise ConflictOnRecord(
             f"The files of version {case.request.version} are still being hashed ({case.progress}), and an approval is "
             "about exactly these bytes. Approve when that is done.",
