@@ -39,6 +39,7 @@ VersionNumber = Annotated[int, BeforeValidator(_version_number), PlainSerializer
 Name = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\x00]+$")]
 CheckName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[\w .\-/]+$")]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+PolicyVersion = Annotated[int, Field(ge=0, le=_MAX_VERSION)]
 TargetText = Annotated[str, Field(min_length=1, max_length=300)]
 Text = Annotated[str, Field(max_length=10_000)]
 Digest = Annotated[str, Field(max_length=100)]
@@ -353,6 +354,47 @@ class PolicyView(BaseModel):
     source: str
     applied_by: str
     applied_at: Time | None
+
+
+class PolicyVersionView(BaseModel):
+    """That a version of the policy was applied."""
+
+    version: int
+    applied_by: str
+    applied_at: Time | None
+
+
+class PolicyVersionList(BaseModel):
+    """All versions of the policy, newest first."""
+
+    versions: list[PolicyVersionView]
+
+
+class PolicyApprovalView(BaseModel):
+    """An approval of a policy change."""
+
+    by: str
+    at: Time
+
+
+class PolicyChangeView(BaseModel):
+    """A policy that is weaker than the one in force, and what it still needs."""
+
+    id: int
+    state: str
+    proposer: str
+    at: Time
+    base_version: int
+    weakens: list[str]
+    approvals: list[PolicyApprovalView]
+    missing: list[str]
+    source: str
+
+
+class PolicyChangeList(BaseModel):
+    """Policy changes, newest first."""
+
+    changes: list[PolicyChangeView]
 
 
 class PrincipalView(BaseModel):

@@ -3,7 +3,7 @@
 import functools
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import click
@@ -24,9 +24,9 @@ _err = Console(stderr=True, highlight=False, soft_wrap=True)
 _PIPE_WIDTH = 400
 
 _COLOURS = {
-    **dict.fromkeys(("passed", "approved", "promoted", "success", "approve", "done"), "green"),
+    **dict.fromkeys(("passed", "approved", "promoted", "success", "approve", "done", "applied"), "green"),
     **dict.fromkeys(("failed", "error", "rejected", "failure", "reject", "refused"), "red"),
-    **dict.fromkeys(("pending", "open"), "yellow"),
+    **dict.fromkeys(("pending", "open", "stale"), "yellow"),
 }
 
 
@@ -55,9 +55,19 @@ def fail(error: LockgateError) -> NoReturn:
             _err.print(Text(f"  - {sentence}"))
         if error.details.get("url"):
             _err.print(Text(f"Request {error.details.get('request_id')}: {error.details['url']}"))
+    elif "change_id" in error.details and isinstance(error.details.get("weakens"), list):
+        _refuse_policy(error.details)
     else:
         _err.print(Text(error.message, style="red"))
     sys.exit(1)
+
+
+def _refuse_policy(details: Mapping[str, Any]) -> None:
+    _err.print(Text("Refused: this policy is weaker than the one in force.", style="red"))
+    for sentence in details["weakens"]:
+        _err.print(Text(f"  - {sentence}"))
+    _err.print(Text(" ".join([f"It waits as policy change {details['change_id']}.", *details.get("missing", [])])))
+    _err.print(Text(f"To approve it: lockgate policy approve {details['change_id']}"))
 
 
 def connect() -> Connection:

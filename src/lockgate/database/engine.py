@@ -97,6 +97,15 @@ def reading_session(engine: Engine) -> Session:
     return Session(engine)
 
 
+def take_turn(session: Session, what: str) -> None:
+    """Wait until no other transaction has its turn at something that no row stands for; keep it until the end.
+
+    On SQLite whoever writes has it already.
+    """
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 0))"), {"what": f"lockgate:{what}"})
+
+
 def now(session: Session) -> datetime:
     """Return the time: the database's on PostgreSQL, so that all instances share one clock."""
     if session.get_bind().dialect.name == "postgresql":

@@ -3,8 +3,9 @@
 import functools
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Row, func, insert, select
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import from_ms, to_ms
@@ -49,7 +50,30 @@ def of_version(session: Session, version: int) -> StoredPolicy:
     """Return a version of the policy that a request is pinned to."""
     if version == DEFAULT_VERSION:
         return _DEFAULT
-    row = session.execute(select(policies).where(policies.c.version == version)).one()
+    return _stored(session.execute(select(policies).where(policies.c.version == version)).one())
+
+
+def find(session: Session, version: int) -> StoredPolicy | None:
+    """Return a version of the policy, if there is one."""
+    if version == DEFAULT_VERSION:
+        return _DEFAULT
+    row = session.execute(select(policies).where(policies.c.version == version)).first()
+    return _stored(row) if row else None
+
+
+def every(session: Session) -> list[StoredPolicy]:
+    """Return all versions of the policy that were applied, newest first."""
+    return [_stored(row) for row in session.execute(select(policies).order_by(policies.c.version.desc()))]
+
+
+def newest_by(session: Session, name: str) -> StoredPolicy | None:
+    """Return the newest policy that somebody applied."""
+    statement = select(policies).where(policies.c.applied_by == name).order_by(policies.c.version.desc()).limit(1)
+    row = session.execute(statement).first()
+    return _stored(row) if row else None
+
+
+def _stored(row: Row[Any]) -> StoredPolicy:
     return StoredPolicy(row.version, row.source, row.applied_by, from_ms(row.applied_at))
 
 

@@ -16,6 +16,7 @@ from lockgate import __version__
 from lockgate.access.principals import Caller, Kind, current_caller
 from lockgate.access.roles import Permission
 from lockgate.database import requests as request_rows
+from lockgate.database.policy_changes import ChangeState
 from lockgate.database.record import entries
 from lockgate.errors import BadInput
 from lockgate.gates.policy import Duration
@@ -47,6 +48,10 @@ from lockgate.wire import (
     HoldView,
     NewTokenView,
     PolicyBody,
+    PolicyChangeList,
+    PolicyChangeView,
+    PolicyVersion,
+    PolicyVersionList,
     PolicyView,
     PrincipalBody,
     PrincipalList,
@@ -68,6 +73,7 @@ from lockgate.workflow import (
     look,
     people,
     policies,
+    policy_changes,
     promote,
     review,
     rollback,
@@ -320,6 +326,47 @@ def get_policy(house: House) -> PolicyView:
 def put_policy(body: PolicyBody, house: House, caller: Calling) -> PolicyView:
     """Put a policy in force."""
     return view.policy(policies.apply(house, caller, body.source))
+
+
+@api.get("/policies/versions")
+def list_policy_versions(house: House) -> PolicyVersionList:
+    """List the policies that were applied, newest first."""
+    return PolicyVersionList(versions=[view.policy_version(stored) for stored in policies.versions(house)])
+
+
+@api.get("/policies/versions/{version}")
+def get_policy_version(version: PolicyVersion, house: House) -> PolicyView:
+    """Show a version of the policy; 0 is the default one."""
+    return view.policy(policies.of_version(house, version))
+
+
+@api.get("/policies/changes")
+def list_policy_changes(house: House, state: ChangeState | None = None) -> PolicyChangeList:
+    """List policies that would weaken the one in force, newest first."""
+    found = policy_changes.search(house, state)
+    return PolicyChangeList(changes=[view.policy_change(change, missing) for change, missing in found])
+
+
+@api.get("/policies/changes/{change_id}")
+def get_policy_change(change_id: RowId, house: House) -> PolicyChangeView:
+    """Show a policy change and what it still needs."""
+    return view.policy_change(*policy_changes.look(house, change_id))
+
+
+@api.post("/policies/changes/{change_id}/approve")
+def approve_policy_change(
+    change_id: RowId, house: House, caller: Calling, body: CommentBody | None = None
+) -> PolicyChangeView:
+    """Approve a policy change; the last approval that it needs puts the policy in force."""
+    return view.policy_change(*policy_changes.approve(house, caller, change_id, _said(body)))
+
+
+@api.post("/policies/changes/{change_id}/reject")
+def reject_policy_change(
+    change_id: RowId, house: House, caller: Calling, body: CommentBody | None = None
+) -> PolicyChangeView:
+    """Reject a policy change, or take one's own back."""
+    return view.policy_change(policy_changes.reject(house, caller, change_id, _said(body)), [])
 
 
 # People

@@ -76,8 +76,7 @@ def _prepare(policy_file: str | None) -> str | None:
     if adopted:
         _console.print(f"Took over {adopted} registered model(s) that were made before Lockgate.")
     if policy_file:
-        stored = policies.apply_at_start(stores(), Path(policy_file).read_text(encoding="utf-8"))
-        _console.print(f"Policy version {stored.version} is in force.")
+        _console.print(policies.apply_at_start(stores(), Path(policy_file).read_text(encoding="utf-8")), markup=False)
     token = os.environ.get("LOCKGATE_ADMIN_TOKEN") or None
     if token is not None and len(token) < _LONG_ENOUGH:
         _console.print("LOCKGATE_ADMIN_TOKEN is short enough to be guessed. Use a long random one.", style="yellow")

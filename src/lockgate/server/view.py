@@ -9,6 +9,7 @@ from lockgate.database.freezes import Freeze
 from lockgate.database.history import Tenure
 from lockgate.database.holds import Hold
 from lockgate.database.policies import StoredPolicy
+from lockgate.database.policy_changes import PolicyChange
 from lockgate.evidence.record import Evidence
 from lockgate.gates.judge import Check
 from lockgate.reviews.standing import Review
@@ -20,6 +21,9 @@ from lockgate.wire import (
     FreezeView,
     GateView,
     HoldView,
+    PolicyApprovalView,
+    PolicyChangeView,
+    PolicyVersionView,
     PolicyView,
     PrincipalView,
     RequestView,
@@ -180,6 +184,26 @@ def policy(stored: StoredPolicy) -> PolicyView:
         source=stored.source,
         applied_by=stored.applied_by,
         applied_at=stored.applied_at,
+    )
+
+
+def policy_version(stored: StoredPolicy) -> PolicyVersionView:
+    """Show that a version of the policy was applied."""
+    return PolicyVersionView(version=stored.version, applied_by=stored.applied_by, applied_at=stored.applied_at)
+
+
+def policy_change(change: PolicyChange, missing: list[str]) -> PolicyChangeView:
+    """Show a policy change and what it still needs."""
+    return PolicyChangeView(
+        id=change.id,
+        state=change.state,
+        proposer=change.proposer.name,
+        at=change.at,
+        base_version=change.base_version,
+        weakens=list(change.weakens),
+        approvals=[PolicyApprovalView(by=approval.by.name, at=approval.at) for approval in change.approvals],
+        missing=missing,
+        source=change.source,
     )
 
 
