@@ -56,6 +56,8 @@ from lockgate.wire import (
     RequestView,
     RollbackBody,
     RowId,
+    SimulateBody,
+    SimulationView,
     TokenBody,
     TokenList,
     TokenView,
@@ -71,6 +73,7 @@ from lockgate.workflow import (
     promote,
     review,
     rollback,
+    simulate,
     submit,
 )
 from lockgate.workflow.people import NewPrincipal, Replacement
@@ -320,6 +323,14 @@ def get_policy(house: House) -> PolicyView:
 def put_policy(body: PolicyBody, house: House, caller: Calling) -> PolicyView:
     """Put a policy in force."""
     return view.policy(policies.apply(house, caller, body.source))
+
+
+@api.post("/policies/simulate")
+def simulate_policy(body: SimulateBody, house: House, caller: Calling) -> SimulationView:
+    """Say what a policy would have made of the moves of the past, and of live requests."""
+    return view.simulation(
+        simulate.simulate(house, caller, body.source, body.model, body.since, body.max_results),
+    )
 
 
 # People
