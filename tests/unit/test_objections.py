@@ -66,6 +66,13 @@ def test_each_part_objects_for_itself(now: datetime, reviewed: datetime | None, 
     assert [sentence.split()[1] for sentence in warnings] == ["'advice'"]
 
 
+def test_judging_can_be_ended_before_each_gate() -> None:
+    left = iter(range(2))
+    with pytest.raises(StopIteration):
+        weigh_move(covering(POLICY, "pay-m", PRODUCTION), facts(FRIDAY), [], {}, lambda: next(left) and None)
+    assert next(left, None) is None
+
+
 @pytest.mark.parametrize(
     ("model", "target", "expected"),
     [
