@@ -15,6 +15,15 @@ from tests.house import ADMIN_TOKEN, House, acting, stock_server
 
 NewDatabase = Callable[[str], str]
 
+HIGHER = """\
+version: 1
+rules:
+  - name: higher
+    models: "*"
+    targets: [stage:Production, alias:champion]
+    gates: [{name: auc-floor, expr: "metrics.val_auc >= 0.95"}]
+"""
+
 
 @contextmanager
 def opened(folder: Path, backend: str, *options: str, **environment: str):
@@ -49,6 +58,9 @@ def test_a_stock_database_is_taken_over_and_could_be_taken_back(
             ("stage:Production", "1", "adopted", None),
             ("stage:Production", "2", "adopted", None),
         ]
+        tried = house.call("vic", "POST", "/policies/simulate", {"source": HIGHER, "model": "old"})
+        assert [(m["how"], m["evidence"], m["outcome"]) for m in tried["moves"]] == [("adopted", "now", "refused")] * 3
+        assert all("metrics.val_auc is 0.9" in m["unmet"][0] for m in tried["moves"])
         house.promote("old", "3", "stage:Production")
         with house.acting_as("vic") as client:
             stages = {v.version: v.current_stage for v in client.search_model_versions("name='old'")}
@@ -70,6 +82,13 @@ def test_a_stock_database_is_taken_over_and_could_be_taken_back(
     with opened(tmp_path / "again", backend) as house:
         held = house.call("vic", "GET", "/models/old/history")["history"]
         assert [(h["target"], h["version"], h["how"]) for h in held] == [("alias:champion", "1", "adopted")]
+        tried = house.call("vic", "POST", "/policies/simulate", {"source": HIGHER, "model": "old"})
+        assert [(m["how"], m["evidence"]) for m in tried["moves"]] == [
+            ("adopted", "now"),
+            ("rollback", None),
+            ("promotion", "frozen"),
+        ]
+        assert tried["totals"]["left_out"] == 3
 
 
 def test_the_first_start_prints_a_url_that_signs_in_once(new_database: NewDatabase, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Select, func, insert, select
 from sqlalchemy.orm import Session
 
 from lockgate.database import people
@@ -54,11 +54,29 @@ def newest(session: Session, version_ids: Iterable[str]) -> dict[str, dict[str, 
         .where(checks.c.version_id.in_(list(version_ids)))
         .group_by(checks.c.version_id, checks.c.name)
     )
-    rows = session.execute(select(checks).where(checks.c.id.in_(last))).all()
+    return {
+        version_id: {check.name: check for check in reports}
+        for version_id, reports in _load(session, select(checks).where(checks.c.id.in_(last))).items()
+    }
+
+
+def reports(session: Session, version_ids: Iterable[str]) -> dict[str, list[Check]]:
+    """Return all that was ever reported, oldest first, by version id."""
+    wanted = checks.c.version_id.in_(list(version_ids))
+    return _load(session, select(checks).where(wanted).order_by(checks.c.id))
+
+
+def newest_at(reports: Iterable[Check], at: datetime) -> dict[str, Check]:
+    """Return the check under each name that was the newest at a moment."""
+    return {check.name: check for check in reports if check.at <= at}
+
+
+def _load(session: Session, statement: Select[tuple[object, ...]]) -> dict[str, list[Check]]:
+    rows = session.execute(statement).all()
     reporters = people.load(session, (row.reporter_id for row in rows))
-    found: dict[str, dict[str, Check]] = {}
+    found: dict[str, list[Check]] = {}
     for row in rows:
-        found.setdefault(row.version_id, {})[row.name] = Check(
+        reported = Check(
             name=row.name,
             status=row.status,
             reporter=reporters[row.reporter_id],
@@ -68,4 +86,5 @@ def newest(session: Session, version_ids: Iterable[str]) -> dict[str, dict[str, 
             url=row.url,
             metrics=json.loads(row.metrics),
         )
+        found.setdefault(row.version_id, []).append(reported)
     return found

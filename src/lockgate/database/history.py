@@ -1,13 +1,15 @@
 """Decisions, and who held each target from when to when."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, Select, insert, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import from_ms, to_ms
-from lockgate.database.tables import decisions, holders, principals, versions
+from lockgate.database.identities import Model
+from lockgate.database.tables import decisions, holders, models, principals, versions
 from lockgate.decisions.verdict import DecisionKind
 from lockgate.promotions.target import Target
 
@@ -112,9 +114,69 @@ def holding_since(session: Session, version_id: str) -> dict[Target, datetime]:
 
 def tenures(session: Session, model_id: str, target: Target | None = None) -> list[Tenure]:
     """Return who held a model's targets, oldest first."""
+    statement = _select_tenures().where(holders.c.model_id == model_id).order_by(holders.c.id)
+    if target is not None:
+        statement = statement.where(holders.c.target == str(target))
+    return [_tenure(row) for row in session.execute(statement)]
+
+
+def tenures_of(session: Session, model_ids: Iterable[str]) -> dict[str, list[Tenure]]:
+    """Return who held the targets of models, oldest first, by model id."""
+    statement = _select_tenures().where(holders.c.model_id.in_(list(model_ids))).order_by(holders.c.id)
+    found: dict[str, list[Tenure]] = {}
+    for row in session.execute(statement):
+        found.setdefault(row.model_id, []).append(_tenure(row))
+    return found
+
+
+def held_before(tenures: Iterable[Tenure], at: datetime) -> list[Tenure]:
+    """Return the tenures that lasted just before a moment: what ended by what happened then is among them."""
+    return [held for held in tenures if held.since < at and (held.until is None or held.until >= at)]
+
+
+@dataclass(frozen=True)
+class Move:
+    """A time that a target came to hold a version."""
+
+    id: int
+    model: Model
+    model_deleted: bool
+    tenure: Tenure
+
+
+def moves(
+    session: Session, workspace: str, model: str | None, since: datetime | None, before_id: int | None, limit: int
+) -> list[Move]:
+    """Return the moves in a workspace, newest first."""
     statement = (
+        _select_tenures()
+        .add_columns(models.c.name.label("model"), models.c.created_at, models.c.adopted, models.c.deleted_at)
+        .join(models, holders.c.model_id == models.c.id)
+        .where(models.c.workspace == workspace)
+        .order_by(holders.c.id.desc())
+        .limit(limit)
+    )
+    if model is not None:
+        statement = statement.where(models.c.name == model)
+    if since is not None:
+        statement = statement.where(holders.c.since >= to_ms(since))
+    if before_id is not None:
+        statement = statement.where(holders.c.id < before_id)
+    return [
+        Move(
+            row.id,
+            Model(row.model_id, workspace, row.model, row.created_at, row.adopted),
+            row.deleted_at is not None,
+            _tenure(row),
+        )
+        for row in session.execute(statement)
+    ]
+
+
+def _select_tenures() -> Select[tuple[object, ...]]:
+    return (
         select(
-            holders,
+            *holders.c,
             versions.c.number,
             versions.c.deleted_at.label("version_deleted_at"),
             decisions.c.kind,
@@ -125,24 +187,20 @@ def tenures(session: Session, model_id: str, target: Target | None = None) -> li
         .join(versions, holders.c.version_id == versions.c.id)
         .outerjoin(decisions, holders.c.decision_id == decisions.c.id)
         .outerjoin(principals, holders.c.by_id == principals.c.id)
-        .where(holders.c.model_id == model_id)
-        .order_by(holders.c.id)
     )
-    if target is not None:
-        statement = statement.where(holders.c.target == str(target))
-    return [
-        Tenure(
-            target=Target.stored(row.target),
-            version_id=row.version_id,
-            version=row.number,
-            version_deleted=row.version_deleted_at is not None,
-            since=from_ms(row.since),
-            until=from_ms(row.until) if row.until is not None else None,
-            how=row.kind or ("adopted" if row.by is None else "direct"),
-            by=row.by,
-            request_id=row.request_id,
-            reason=row.reason or "",
-            decision_id=row.decision_id,
-        )
-        for row in session.execute(statement)
-    ]
+
+
+def _tenure(row: Row[tuple[object, ...]]) -> Tenure:
+    return Tenure(
+        target=Target.stored(row.target),
+        version_id=row.version_id,
+        version=row.number,
+        version_deleted=row.version_deleted_at is not None,
+        since=from_ms(row.since),
+        until=from_ms(row.until) if row.until is not None else None,
+        how=row.kind or ("adopted" if row.by is None else "direct"),
+        by=row.by,
+        request_id=row.request_id,
+        reason=row.reason or "",
+        decision_id=row.decision_id,
+    )

@@ -49,7 +49,11 @@ def record(session: Session, entry: AuditEntry, at: datetime) -> int:
 
 
 def entries(
-    session: Session, limit: int, before_id: int | None = None, model: str | None = None
+    session: Session,
+    limit: int,
+    before_id: int | None = None,
+    model: str | None = None,
+    action: str | None = None,
 ) -> list[dict[str, Any]]:
     """Return audit entries, newest first."""
     statement = select(audit).order_by(audit.c.id.desc()).limit(limit)
@@ -57,4 +61,6 @@ def entries(
         statement = statement.where(audit.c.id < before_id)
     if model is not None:
         statement = statement.where(audit.c.model == model)
+    if action is not None:
+        statement = statement.where(audit.c.action == action)
     return [{**row._mapping, "at": from_ms(row.at)} for row in session.execute(statement)]

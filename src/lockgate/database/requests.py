@@ -153,6 +153,24 @@ def evidence(session: Session, request_id: int) -> Evidence:
     return Evidence.from_json(json.loads(text))
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """Who asked, and on what evidence."""
+
+    requester: str
+    evidence: Evidence
+
+
+def frozen(session: Session, request_ids: Iterable[int]) -> dict[int, Frozen]:
+    """Return who asked and the frozen evidence, by request."""
+    rows = session.execute(
+        select(requests.c.id, requests.c.evidence, principals.c.name)
+        .join(principals, requests.c.requester_id == principals.c.id)
+        .where(requests.c.id.in_(list(request_ids)))
+    )
+    return {row.id: Frozen(row.name, Evidence.from_json(json.loads(row.evidence))) for row in rows}
+
+
 def set_evidence(session: Session, request_id: int, new: Evidence) -> None:
     """Freeze newer evidence."""
     session.execute(

@@ -79,11 +79,11 @@ def decide(
     Returns:
         The verdict, with a sentence for everything that is missing.
     """
-    blocking = [_said_of(gate) for gate in gates if gate.denies]
+    blocking = [said_of(gate) for gate in gates if gate.denies]
     approvals = missing_approvals(rules, reviews, model, digest, excluded)
     frozen = frozen_by((window for rule in rules for window in rule.freeze), now)
     is_approved = not approvals and (people_decide(rules) or not (blocking or obstacles))
-    warnings = tuple(_said_of(gate) for gate in gates if gate.warns)
+    warnings = tuple(said_of(gate) for gate in gates if gate.warns)
     return Verdict(tuple(gates), is_approved, (*obstacles, *blocking, *approvals, *frozen), warnings)
 
 
@@ -92,7 +92,8 @@ def people_decide(rules: Sequence[Rule]) -> bool:
     return any(demand.required for rule in rules for demand in rule.approvals)
 
 
-def _said_of(gate: GateResult) -> str:
+def said_of(gate: GateResult) -> str:
+    """Return the sentence for a gate that did not pass."""
     return f"Gate '{gate.name}' {_WORDS[gate.outcome]}: {gate.explanation}."
 
 

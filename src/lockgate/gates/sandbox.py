@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from lockgate.gates import evaluation
@@ -118,8 +120,23 @@ _sandbox = Sandbox()
 
 
 def run(text: str, variables: Mapping[str, Any]) -> Outcome:
-    """Evaluate an expression in the sandbox of this process."""
-    return _sandbox.run(text, variables)
+    """Evaluate an expression in the sandbox of this process, or in the one apart."""
+    return (_apart.get() or _sandbox).run(text, variables)
+
+
+_apart: ContextVar[Sandbox | None] = ContextVar("lockgate_sandbox_apart", default=None)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Evaluate what the block evaluates in a sandbox of its own, so that no promotion waits for its turn behind it."""
+    sandbox = Sandbox()
+    token = _apart.set(sandbox)
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+        sandbox.close()
 
 
 def _forget() -> None:

@@ -61,6 +61,8 @@ from lockgate.wire import (
     RequestView,
     RollbackBody,
     RowId,
+    SimulateBody,
+    SimulationView,
     TokenBody,
     TokenList,
     TokenView,
@@ -77,6 +79,7 @@ from lockgate.workflow import (
     promote,
     review,
     rollback,
+    simulate,
     submit,
 )
 from lockgate.workflow.people import NewPrincipal, Replacement
@@ -367,6 +370,14 @@ def reject_policy_change(
 ) -> PolicyChangeView:
     """Reject a policy change, or take one's own back."""
     return view.policy_change(policy_changes.reject(house, caller, change_id, _said(body)), [])
+
+
+@api.post("/policies/simulate")
+def simulate_policy(body: SimulateBody, house: House, caller: Calling) -> SimulationView:
+    """Say what a policy would have made of the moves of the past, and of live requests."""
+    return view.simulation(
+        simulate.simulate(house, caller, body.source, body.model, body.since, body.max_results),
+    )
 
 
 # People

@@ -1,6 +1,8 @@
 """From values to the JSON shapes of `wire`."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from lockgate.access.principals import Principal
@@ -10,6 +12,7 @@ from lockgate.database.history import Tenure
 from lockgate.database.holds import Hold
 from lockgate.database.policies import StoredPolicy
 from lockgate.database.policy_changes import PolicyChange
+from lockgate.decisions.objections import MoveOutcome
 from lockgate.evidence.record import Evidence
 from lockgate.gates.judge import Check
 from lockgate.reviews.standing import Review
@@ -18,6 +21,7 @@ from lockgate.wire import (
     BreakGlassView,
     CheckView,
     DecisionView,
+    FindingView,
     FreezeView,
     GateView,
     HoldView,
@@ -26,12 +30,18 @@ from lockgate.wire import (
     PolicyVersionView,
     PolicyView,
     PrincipalView,
+    RefusedByView,
     RequestView,
     ReviewView,
+    SimulatedView,
+    SimulationView,
     TenureView,
+    TotalsView,
 )
 from lockgate.workflow.case import Case
+from lockgate.workflow.replay import Judged
 from lockgate.workflow.rollback import Decided
+from lockgate.workflow.simulate import Simulation
 
 
 def request(case: Case, base_url: str) -> RequestView:
@@ -204,6 +214,58 @@ def policy_change(change: PolicyChange, missing: list[str]) -> PolicyChangeView:
         approvals=[PolicyApprovalView(by=approval.by.name, at=approval.at) for approval in change.approvals],
         missing=missing,
         source=change.source,
+    )
+
+
+def simulation(found: Simulation) -> SimulationView:
+    """Show what a policy would have made of the past."""
+    outcomes = Counter(move.outcome for move in found.moves)
+    only_audited = sum(1 for move in found.moves if move.objections and all(o.audited for o in move.objections))
+    return SimulationView(
+        moves=[_simulated(move) for move in found.moves],
+        requests=[_simulated(asked) for asked in found.requests],
+        totals=TotalsView(
+            moves=len(found.moves),
+            allowed=outcomes[MoveOutcome.ALLOWED],
+            refused=outcomes[MoveOutcome.REFUSED],
+            exempt=outcomes[MoveOutcome.EXEMPT],
+            audited=only_audited,
+            left_out=found.left_out,
+            refused_by=[RefusedByView(**vars(counted)) for counted in found.refused_by],
+        ),
+        cut=found.cut,
+        findings=[_finding(entry) for entry in found.findings],
+    )
+
+
+def _simulated(judged: Judged) -> SimulatedView:
+    return SimulatedView(
+        model=judged.model,
+        version=str(judged.version),
+        target=str(judged.target),
+        at=judged.at,
+        how=judged.how,
+        by=judged.by,
+        request_id=judged.request_id,
+        outcome=judged.outcome,
+        evidence=judged.evidence or None,
+        unmet=[objection.sentence for objection in judged.objections],
+        audited=[objection.sentence for objection in judged.objections if objection.audited],
+        warnings=list(judged.warnings),
+    )
+
+
+def _finding(entry: Mapping[str, Any]) -> FindingView:
+    said = json.loads(entry["after"])
+    return FindingView(
+        at=entry["at"],
+        model=entry["model"],
+        version=str(entry["version"]),
+        target=entry["target"],
+        by=entry["actor"],
+        request_id=entry["request_id"],
+        rules=said["rules"],
+        unmet=said["unmet"],
     )
 
 

@@ -253,17 +253,22 @@ def one_off_freezes(session: Session, model: Model, target: Target, now: datetim
 
 def _file_obstacles(matter: Matter) -> list[str]:
     evidence = matter.evidence
-    found = []
-    if evidence.provenance is Provenance.FOREIGN:
-        found.append(
-            f"The files of version {evidence.number} ({evidence.source}) are not those of run {evidence.run_id}, so "
-            f"what the run logged is no evidence about them. Register the version from runs:/{evidence.run_id}/..., "
-            "or without a run."
-        )
+    found = foreign_files(evidence)
     if matter.progress or evidence.artifacts.state is Hashing.PENDING:
         so_far = f" ({matter.progress})" if matter.progress else ""
         found.append(f"The files are being hashed{so_far}. Look again in a moment.")
     return found
+
+
+def foreign_files(evidence: Evidence) -> list[str]:
+    """Say that the files are not those of the run that the version names."""
+    if evidence.provenance is not Provenance.FOREIGN:
+        return []
+    return [
+        f"The files of version {evidence.number} ({evidence.source}) are not those of run {evidence.run_id}, so "
+        f"what the run logged is no evidence about them. Register the version from runs:/{evidence.run_id}/..., "
+        "or without a run."
+    ]
 
 
 def _incumbent(session: Session, stores: Stores, model: Model, holder: int | None) -> Evidence | None:
