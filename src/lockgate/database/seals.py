@@ -28,8 +28,15 @@ def add(session: Session, version_id: str, places: Iterable[str]) -> None:
     """Note where the files of an approved version are; once is enough."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     for place in places:
-        statement = dialect.insert(seals).values(place=place[:MAX_PLACE], version_id=version_id)
+        statement = dialect.insert(seals).values(place=_that_fits(place), version_id=version_id)
         session.execute(statement.on_conflict_do_nothing())
+
+
+def _that_fits(place: str) -> str:
+    """Return a place or, where it is too long to be kept, the nearest folder above it: rather too much than nothing."""
+    while len(place) > MAX_PLACE:
+        place = posixpath.dirname(place)
+    return place
 
 
 def touched_by(session: Session, place: str) -> Sealed | None:
