@@ -6,6 +6,7 @@ In Berlin 02:00 to 03:00 is skipped on 2026-03-29 and comes twice on 2026-10-25;
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_window_comes_once_a_week(begins: str, zone: str) -> None:
     for week in (9, 12, 13, 39, 42, 43):
         middle = datetime(2026, 1, 4, 12, tzinfo=UTC) + timedelta(weeks=week)
         held = [in_force(frozen, at.astimezone(ZoneInfo(zone))) for at in _every(middle)]
-        changes = sum(a != b for a, b in zip(held, held[1:], strict=False))
+        changes = sum(a != b for a, b in pairwise(held))
         assert changes == 2, (week, zone)
 
 
