@@ -42,12 +42,11 @@ def _that_fits(place: str) -> str:
 def touched_by(session: Session, place: str) -> Sealed | None:
     """Return a version whose files a write or deletion at a place would change, if there is one.
 
-    Bound are versions that are approved, were promoted, or hold a protected target.
+    Bound are versions that are approved, were promoted, or came to a protected target in another way that was decided:
+    a rollback may go back to them.
     """
     approved = exists().where(requests.c.version_id == versions.c.id, requests.c.state.in_(_BOUND))
-    serves = exists().where(
-        holders.c.version_id == versions.c.id, holders.c.until.is_(None), holders.c.decision_id.is_not(None)
-    )
+    served = exists().where(holders.c.version_id == versions.c.id, holders.c.decision_id.is_not(None))
     row = session.execute(
         select(models.c.name, versions.c.number, seals.c.place)
         .select_from(
@@ -57,7 +56,7 @@ def touched_by(session: Session, place: str) -> Sealed | None:
             or_(seals.c.place.in_(_at_and_above(place)), seals.c.place.startswith(_below(place), autoescape=True)),
             versions.c.deleted_at.is_(None),
             models.c.deleted_at.is_(None),
-            or_(approved, serves),
+            or_(approved, served),
         )
         .limit(1)
     ).first()
