@@ -69,27 +69,26 @@ def test_no_spelling_of_a_path_writes_to_an_approved_version(house: House, promo
     assert request_state(house, asked) == ("promoted" if promoted else "approved")
 
 
-@pytest.mark.parametrize("folder", ["0/{run}/artifacts/model/", "0/{run}/artifacts", "0/{run}", "0", "0/", "."])
-def test_no_folder_above_is_deleted(house: House, folder: str) -> None:
+def test_no_folder_above_is_deleted(house: House) -> None:
     target = bait(house)
     target.approved()
-    answer = house.http("junior").delete(f"/api/2.0/{PROXY}/{folder.format(run=target.run_id)}")
-    assert answer.status_code in (400, 403, 404, 405), answer.text
-    assert target.files == FILES
+    for folder in ("0/{run}/artifacts/model/", "0/{run}/artifacts", "0/{run}", "0", "0/", "."):
+        answer = house.http("junior").delete(f"/api/2.0/{PROXY}/{folder.format(run=target.run_id)}")
+        assert answer.status_code in (400, 403, 404, 405), answer.text
+        assert target.files == FILES
 
 
-@pytest.mark.parametrize("path", ["model/MLmodel", "model/new", "model/data/weights.bin", "model/../model/MLmodel",
-                                  "model%2fMLmodel", "model//MLmodel", "./model/MLmodel"])  # fmt: skip
-def test_the_upload_of_the_user_interface_writes_nothing_either(house: House, path: str) -> None:
+def test_the_upload_of_the_user_interface_writes_nothing_either(house: House) -> None:
     target = bait(house)
     target.approved()
-    url = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={target.run_id}&path={path}"
-    answer = house.http("junior").post(url, content=b"evil")
-    assert answer.status_code in (400, 403), answer.text
-    assert target.files == FILES
-    if ".." not in path and "./" not in path:
-        assert answer.status_code == 403, answer.text
-        assert len(refusals(house, target.model, "artifacts.write_refused")) == 1
+    plain = ("model/MLmodel", "model/new", "model/data/weights.bin", "model%2fMLmodel", "model//MLmodel")
+    tricks = ("model/../model/MLmodel", "./model/MLmodel", "model/%2e%2e/model/MLmodel", "/model/MLmodel", "model")
+    for path in (*plain, *tricks):
+        url = f"/ajax-api/2.0/mlflow/upload-artifact?run_uuid={target.run_id}&path={path}"
+        answer = house.http("junior").post(url, content=b"evil")
+        assert answer.status_code == 403 if path in plain else answer.status_code in (400, 403), (path, answer.text)
+        assert target.files == FILES
+    assert len(refusals(house, target.model, "artifacts.write_refused")) >= len(plain)
 
 
 def test_what_lies_beside_an_approved_version_can_be_written(house: House) -> None:
@@ -171,24 +170,17 @@ BEHIND: list[tuple[str, Callable[[Path], object], str]] = [
 
 
 @pytest.mark.parametrize(("edit", "says"), [row[1:] for row in BEHIND], ids=[row[0] for row in BEHIND])
-@pytest.mark.parametrize("route", ["ours", "mlflow's"])
 def test_what_changed_behind_the_servers_back_is_named_at_promotion(
-    house: House, edit: Callable[[Path], object], says: str, route: str
+    house: House, edit: Callable[[Path], object], says: str
 ) -> None:
     target = bait(house)
     asked = target.approved()
     edit(target.folder)
-    if route == "ours":
-        message = house.call("bot", "POST", f"/requests/{asked['id']}/promote", {}, 403)["message"]
-    else:
-        with house.acting_as("bot") as client, pytest.raises(MlflowException) as refused:
-            client.transition_model_version_stage(target.model, "1", "Production")
-        message = refused.value.message
-    assert says in message
-    assert "earlier approvals no longer count" in message
-    assert "needs 1 more approval" in message
-    with house.acting_as("vic") as client:
-        assert client.get_model_version(target.model, "1").current_stage == "None"
+    with house.acting_as("bot") as client, pytest.raises(MlflowException) as refused:
+        client.transition_model_version_stage(target.model, "1", "Production")
+    for said in (says, "earlier approvals no longer count", "needs 1 more approval"):
+        assert said in refused.value.message
+    assert "needs 1 more approval" in house.call("bot", "POST", f"/requests/{asked['id']}/promote", {}, 403)["message"]
 
 
 def _logged(house: House, client: MlflowClient, run_id: str, name: str, text: str) -> str:
