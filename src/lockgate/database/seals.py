@@ -28,14 +28,22 @@ def add(session: Session, version_id: str, places: Iterable[str]) -> None:
     """Note where the files of an approved version are; once is enough."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     for place in places:
-        statement = dialect.insert(seals).values(place=place[:MAX_PLACE], version_id=version_id)
+        statement = dialect.insert(seals).values(place=_that_fits(place), version_id=version_id)
         session.execute(statement.on_conflict_do_nothing())
+
+
+def _that_fits(place: str) -> str:
+    """Return a place or, where it is too long to be kept, the nearest folder above it: rather too much than nothing."""
+    while len(place) > MAX_PLACE:
+        place = posixpath.dirname(place)
+    return place
 
 
 def touched_by(session: Session, place: str, and_below: bool) -> Sealed | None:
     """Return a version whose files a write or deletion at a place would change, if there is one.
 
-    Bound are versions that are approved, were promoted, or hold a protected target.
+    Bound are versions that are approved, were promoted, or came to a protected target in another way that was decided:
+    a rollback may go back to them.
 
     Args:
         session: The transaction.
@@ -46,9 +54,7 @@ def touched_by(session: Session, place: str, and_below: bool) -> Sealed | None:
     if and_below:
         wanted = or_(wanted, seals.c.place.startswith(_below(place), autoescape=True))
     approved = exists().where(requests.c.version_id == versions.c.id, requests.c.state.in_(_BOUND))
-    serves = exists().where(
-        holders.c.version_id == versions.c.id, holders.c.until.is_(None), holders.c.decision_id.is_not(None)
-    )
+    served = exists().where(holders.c.version_id == versions.c.id, holders.c.decision_id.is_not(None))
     row = session.execute(
         select(models.c.name, versions.c.number, seals.c.place)
         .select_from(
@@ -58,7 +64,7 @@ def touched_by(session: Session, place: str, and_below: bool) -> Sealed | None:
             wanted,
             versions.c.deleted_at.is_(None),
             models.c.deleted_at.is_(None),
-            or_(approved, serves),
+            or_(approved, served),
         )
         .limit(1)
     ).first()

@@ -62,8 +62,30 @@ def in_force(window: Window, now: datetime) -> bool:
     local = now.astimezone(window.timezone)
     minute = WeekTime(local.weekday() * _DAY_MINUTES + local.hour * 60 + local.minute)
     if window.from_ < window.to:
-        return window.from_ <= minute < window.to
-    return minute >= window.from_ or minute < window.to
+        by_the_wall = window.from_ <= minute < window.to
+    else:
+        by_the_wall = minute >= window.from_ or minute < window.to
+    return by_the_wall or _goes_on(window, local)
+
+
+def _goes_on(window: Window, local: datetime) -> bool:
+    """Say whether, in an hour that comes twice, a window began the first time or will end the second.
+
+    By the wall alone it would pause in between.
+    """
+    if not _comes_twice(local):
+        return False
+    day, minute = divmod((window.from_ if local.fold else window.to).minute, _DAY_MINUTES)
+    edge = local.replace(hour=minute // 60, minute=minute % 60, second=0, microsecond=0, fold=0)
+    if day != local.weekday() or not _comes_twice(edge):
+        return False
+    wall = local.replace(fold=0)
+    return edge > wall if local.fold else edge <= wall
+
+
+def _comes_twice(local: datetime) -> bool:
+    first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
+    return first is not None and second is not None and first > second
 
 
 def frozen_by(windows: Iterable[Window], now: datetime) -> list[str]:

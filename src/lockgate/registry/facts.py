@@ -238,9 +238,8 @@ def _run_facts(tracking: TrackingStore, row: SqlModelVersion, run: Run) -> dict[
 
 def _metrics_of_other_models(tracking: TrackingStore, row: SqlModelVersion, run: Run) -> set[str]:
     """Return the metrics that the run logged for other models than this one: a run may train several."""
-    mine = set(logged_models_in(filter(None, (row.source, row.storage_location))))
-    if not mine:
-        return set()
+    locations = [location for location in (row.source, row.storage_location) if location]
+    mine = {*logged_models_in(locations), *_named_by_run(tracking, run, locations)}
     with tracking.ManagedSessionMaker() as session:
         rows = session.execute(
             select(SqlLoggedModelMetric.metric_name, SqlLoggedModelMetric.model_id)
@@ -249,6 +248,35 @@ def _metrics_of_other_models(tracking: TrackingStore, row: SqlModelVersion, run:
         ).all()
     of_mine = {name for name, model_id in rows if model_id in mine}
     return {name for name, _ in rows} - of_mine
+
+
+def _named_by_run(tracking: TrackingStore, run: Run, locations: list[str]) -> set[str]:
+    """Return the ids of the logged models that `runs:/RUN/NAME` locations name."""
+    found = set()
+    for location in locations:
+        if urlparse(location).scheme == "runs":
+            _, path = RunsArtifactRepository.parse_runs_uri(location)
+            name = (path or "").partition("/")[0]
+            logged = logged_model_named(tracking, run.info.experiment_id, run.info.run_id, name)
+            found |= {logged.model_id} if logged else set()
+    return found
+
+
+def logged_model_named(tracking: TrackingStore, experiment_id: str, run_id: str, name: str) -> LoggedModel | None:
+    """Return the logged model that MLflow takes `runs:/RUN/NAME` for: the newest of that name in the run."""
+    if not name or "'" in name:
+        return None  # No filter of MLflow's can hold it, and MLflow's own client finds nothing either.
+    token: str | None = None
+    while True:
+        page = tracking.search_logged_models(
+            experiment_ids=[experiment_id], filter_string=f"name = '{name}'", page_token=token
+        )
+        for logged in page:
+            if logged.source_run_id == run_id:
+                return logged
+        token = page.token
+        if not token:
+            return None
 
 
 def _made_of(row: SqlModelVersion, run: Run | None, destination: str) -> list[tuple[str, str]]:

@@ -7,12 +7,14 @@ from typing import Any
 
 from mlflow.entities import LoggedModel, Metric, Param, Run, RunInfo, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
+from mlflow.utils.uri import append_to_uri_path
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
-from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship, logged_models_in
+from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship, logged_models_in, place_of
 from lockgate.registry.sealing import Serving
 from lockgate.registry.transaction import joining, told_by_mlflow
 
@@ -111,9 +113,7 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
 
     def delete_logged_model(self, model_id: str) -> None:
         """Delete a logged model that no protected target needs."""
-        self._refuse_if_serving(
-            f"Logged model {model_id}", lambda serving: model_id in logged_models_in(serving.locations)
-        )
+        self._refuse_if_serving(f"Logged model {model_id}", lambda serving: self._is_of_model(serving, model_id))
         self._by_caller(LOGGED_MODEL, model_id)
         super().delete_logged_model(model_id)
 
@@ -124,6 +124,16 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
 
     def _is_of_run(self, serving: Serving, run_id: str) -> bool:
         return run_id == serving.run_id or any(run_id in location.split("/") for location in serving.locations)
+
+    def _is_of_model(self, serving: Serving, model_id: str) -> bool:
+        if model_id in logged_models_in(serving.locations):
+            return True
+        try:
+            logged = self.get_logged_model(model_id)
+        except MlflowException:
+            return False  # MLflow's own method says so.
+        # `runs:/RUN/NAME` is the logged model of that name, without naming it.
+        return (logged.source_run_id, logged.name) in map(_run_and_folder, serving.locations)
 
     def _is_in_experiment(self, serving: Serving, experiment_id: str) -> bool:
         behind = [self._of_run(serving.run_id), *map(self._of_model, logged_models_in(serving.locations))]
@@ -143,13 +153,35 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
 
     # Logged models
 
-    def create_logged_model(self, *args: Any, **kwargs: Any) -> LoggedModel:
+    def create_logged_model(
+        self,
+        experiment_id: str,
+        name: str | None = None,
+        source_run_id: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> LoggedModel:
         """Create a logged model; the caller is its author."""
         with told_by_mlflow():
             current_caller().require_somewhere(Permission.WRITE)
-        created = super().create_logged_model(*args, **kwargs)
+            self._refuse_to_cover(name, source_run_id)
+        created = super().create_logged_model(experiment_id, name, source_run_id, *args, **kwargs)
         self._by_caller(LOGGED_MODEL, created.model_id)
         return created
+
+    def _refuse_to_cover(self, name: str | None, run_id: str | None) -> None:
+        """Refuse a logged model under whose name `runs:/RUN/NAME` would come to be other files than were approved.
+
+        MLflow lays the newest logged model of that name over the run's own folder.
+        """
+        if not name or not run_id:
+            return
+        try:
+            folder = append_to_uri_path(self.get_run(run_id).info.artifact_uri, name)
+        except MlflowException:
+            return  # MLflow's own method says what is wrong with the run or the name.
+        place = place_of(str(folder), self.authorship.destination)
+        self.authorship.refuse_if_sealed(place, "covered by another logged model of that name")
 
     def finalize_logged_model(self, model_id: str, *args: Any, **kwargs: Any) -> LoggedModel:
         """Mark a logged model as complete."""
@@ -169,6 +201,14 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
 
 class WorkspaceGovernedTrackingStore(GovernedTrackingStore, WorkspaceAwareSqlAlchemyStore):  # type: ignore[misc]
     """The same where MLflow's workspaces are enabled."""
+
+
+def _run_and_folder(location: str) -> tuple[str, str] | None:
+    """Return the run and the first folder below it that a `runs:/` location names."""
+    if not location.startswith("runs:"):
+        return None
+    run_id, path = RunsArtifactRepository.parse_runs_uri(location)
+    return run_id, (path or "").partition("/")[0]
 
 
 def _only_contributors() -> None:

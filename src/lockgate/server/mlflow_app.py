@@ -5,11 +5,14 @@ from collections.abc import Callable
 import flask
 from fastapi import FastAPI
 from mlflow.exceptions import MlflowException
+from mlflow.protos.service_pb2 import CreatePresignedUploadUrl
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
 from mlflow.server.handlers import (
+    _create_presigned_upload_url,
     _create_workspace_handler,
     _delete_workspace_handler,
+    _get_request_message,
     _update_workspace_handler,
 )
 from mlflow.utils.uri import append_to_uri_path
@@ -18,7 +21,7 @@ from starlette.routing import BaseRoute
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.errors import LockgateError, Refused
-from lockgate.registry.authorship import RUN, place_of
+from lockgate.registry.authorship import LOGGED_MODEL, RUN, place_of
 from lockgate.workflow.stores import stores
 
 #: Routers of MLflow's that run code on the server's host or change the database behind the stores.
@@ -55,6 +58,8 @@ def _watch() -> flask.Response | None:
     except LockgateError as error:
         body = {"error_code": error.code, "message": error.message}
         return flask.make_response(flask.jsonify(body), error.status)
+    except MlflowException as error:
+        return flask.Response(error.serialize_as_json(), error.get_http_status_code(), mimetype="application/json")
     return None
 
 
@@ -69,11 +74,31 @@ def _upload() -> None:
     tracking.authorship.note(RUN, run_id)
 
 
+def _presign() -> None:
+    # This handler signs an upload that goes around the server, with the server's own keys.
+    current_caller().require_somewhere(Permission.WRITE)
+    tracking = stores().tracking
+    asked = _get_request_message(CreatePresignedUploadUrl())
+    root = _artifacts_of(asked.run_id) if asked.run_id else _artifacts_of_model(asked.model_id)
+    if root and asked.path:
+        file = append_to_uri_path(root, asked.path)
+        tracking.authorship.refuse_if_sealed(place_of(file, tracking.authorship.destination), "written")
+    tracking.authorship.note(RUN, asked.run_id)
+    tracking.authorship.note(LOGGED_MODEL, asked.model_id)
+
+
 def _artifacts_of(run_id: str) -> str:
     try:
         return str(stores().tracking.get_run(run_id).info.artifact_uri)
     except MlflowException:
         return ""  # MLflow's handler says that there is no such run.
+
+
+def _artifacts_of_model(model_id: str) -> str:
+    try:
+        return str(stores().tracking.get_logged_model(model_id).artifact_location)
+    except MlflowException:
+        return ""  # MLflow's handler says that there is no such logged model.
 
 
 def _change_workspace() -> None:
@@ -90,6 +115,7 @@ def _delete_workspace() -> None:
 
 _CHECKS: dict[str, Callable[[], None]] = {
     "serve_upload_artifact": _upload,
+    _create_presigned_upload_url.__name__: _presign,
     _create_workspace_handler.__name__: _change_workspace,
     _update_workspace_handler.__name__: _change_workspace,
     _delete_workspace_handler.__name__: _delete_workspace,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import break_glass, history, holds, policies
+from lockgate.database import break_glass, history, holds, policies, requests
 from lockgate.database.break_glass import Emergency, NewEmergency
 from lockgate.database.history import NewDecision
 from lockgate.decisions.verdict import DecisionKind, uncovered, why_not_break_glass
@@ -187,7 +187,11 @@ def _unmet(
         holder=begun.pointers.newest(target),
         requester=begun.caller.principal.name,
     )
-    return weigh(begun.session, stores, matter, begun.now).verdict.unmet
+    rejected = (
+        f"{rejection.by} rejected version {evidence.number} for {target} (request {rejection.request_id})."
+        for rejection in requests.rejections(begun.session, candidate_id, target)
+    )
+    return (*rejected, *weigh(begun.session, stores, matter, begun.now).verdict.unmet)
 
 
 def _review_time(rules: tuple[Rule, ...]) -> timedelta:

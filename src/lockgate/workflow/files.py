@@ -8,7 +8,7 @@ from mlflow.utils.uri import append_to_uri_path
 
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.registry.authorship import place_of
-from lockgate.registry.facts import Files, ModelFile, read_model_file, storage_location
+from lockgate.registry.facts import Files, ModelFile, logged_model_named, read_model_file, storage_location
 from lockgate.registry.transaction import reading
 from lockgate.workflow.hashing import look_at
 from lockgate.workflow.stores import Stores
@@ -47,24 +47,11 @@ def locations_of(stores: Stores, location: str) -> list[str]:
     except MlflowException:
         return [location]
     of_run = str(append_to_uri_path(run.info.artifact_uri, path or ""))
-    logged = _logged_model(stores, run.info.experiment_id, run_id, *path.split("/", 1)) if path else None
-    return [of_run] if logged is None else [of_run, logged]
-
-
-def _logged_model(stores: Stores, experiment_id: str, run_id: str, name: str, rest: str = "") -> str | None:
-    token: str | None = None
-    if "'" in name:
-        return None  # No filter of MLflow's can hold it, and MLflow's own client finds nothing either.
-    while True:
-        found = stores.tracking.search_logged_models(
-            experiment_ids=[experiment_id], filter_string=f"name = '{name}'", page_token=token
-        )
-        for logged in found:
-            if logged.source_run_id == run_id:
-                return str(append_to_uri_path(logged.artifact_location, rest)) if rest else logged.artifact_location
-        token = found.token
-        if not token:
-            return None
+    name, _, rest = (path or "").partition("/")
+    logged = logged_model_named(stores.tracking, run.info.experiment_id, run_id, name) if path else None
+    if logged is None:
+        return [of_run]
+    return [of_run, str(append_to_uri_path(logged.artifact_location, rest)) if rest else logged.artifact_location]
 
 
 def _over(below: Artifacts, above: Artifacts) -> Artifacts:

@@ -24,7 +24,7 @@ from lockgate.workflow.case import assess
 from lockgate.workflow.clearing import STAGING, decide_clearing
 from lockgate.workflow.files import look_at_files
 from lockgate.workflow.promote import carry_out, carry_out_if_on_approval
-from lockgate.workflow.rollback import carry_out_rollback, served_before
+from lockgate.workflow.rollback import carry_out_rollback, check_may_roll_back, served_before
 from lockgate.workflow.stores import Stores, stores
 from lockgate.workflow.submit import check_alias, find_or_open
 
@@ -82,6 +82,7 @@ class PolicyGate:
         back_to = served_before(begun.session, begun.model.id, target, begun.pointers.newest(target))
         if back_to is None or back_to.version != version:
             return False
+        check_may_roll_back(begun, target)
         carry_out_rollback(house, begun, target, back_to, "called through MLflow's own API", files)
         return True
 
