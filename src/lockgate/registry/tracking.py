@@ -181,7 +181,7 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
         except MlflowException:
             return  # MLflow's own method says what is wrong with the run or the name.
         place = place_of(str(folder), self.authorship.destination)
-        self.authorship.refuse_if_sealed(place, "covered by another logged model of that name")
+        self.authorship.refuse_if_sealed(place)
 
     def finalize_logged_model(self, model_id: str, *args: Any, **kwargs: Any) -> LoggedModel:
         """Mark a logged model as complete."""

@@ -82,7 +82,7 @@ def _presign() -> None:
     root = _artifacts_of(asked.run_id) if asked.run_id else _artifacts_of_model(asked.model_id)
     if root and asked.path:
         file = append_to_uri_path(root, asked.path)
-        tracking.authorship.refuse_if_sealed(place_of(file, tracking.authorship.destination), "written")
+        tracking.authorship.refuse_if_sealed(place_of(file, tracking.authorship.destination))
     tracking.authorship.note(RUN, asked.run_id)
     tracking.authorship.note(LOGGED_MODEL, asked.model_id)
 
