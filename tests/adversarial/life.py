@@ -100,7 +100,7 @@ class Version:
     registrar: str
     authors: set[str]
     metric: int = 0
-    tag: str = ""
+    tag: str = "low"
     files: int = 0
     stage: str = NO_STAGE
     #: Who reported the check, whether it went well, and on what evidence.
