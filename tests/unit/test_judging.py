@@ -137,6 +137,8 @@ EXCLUDED = {"ada": "registered this version"}
         ({"required": 1}, [approval(person("pat", "reviewer:other-*"))], False),  # not on this model
         ({"required": 1}, [approval(replace(SUE, active=False))], False),  # no longer here
         ({"required": 1}, [approval(SUE, digest="sha256:other")], False),  # on other evidence
+        ({"required": 1}, [replace(approval(SUE), dismissed="a tag changed, and changed back")], False),
+        ({"required": 1}, [replace(approval(SUE), dismissed="a tag changed"), approval(SUE)], True),
         ({"required": 1}, [approval(SUE, verdict=Verdict.COMMENT)], False),
         (TWO, [approval(SUE), approval(SUE)], False),  # one person is one person
         (TWO, [approval(SUE), approval(SAM)], True),

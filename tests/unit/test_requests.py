@@ -114,6 +114,18 @@ def test_digests_differ_exactly_when_something_differs(a: Evidence, b: Evidence)
     assert (a.digest == b.digest) == (a.changes_since(b) == [])
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Evidence(1, 0, metrics={"loss": 0.0}), Evidence(1, 0, metrics={"loss": -0.0})),
+        (Evidence(1, 0, signature={"optional": 1}), Evidence(1, 0, signature={"optional": True})),
+    ],
+)
+def test_what_only_the_digest_tells_apart_is_a_change(before: Evidence, after: Evidence) -> None:
+    assert before.digest != after.digest
+    assert after.changes_since(before)
+
+
 def test_changes_are_named() -> None:
     before = Evidence(1, 0, metrics={"val_auc": 0.9}, tags={"a": "1"})
     after = replace(before, metrics={"val_auc": 0.8}, tags={"b": "2"})

@@ -119,7 +119,7 @@ def _differences(path: str, before: Any, after: Any) -> list[str]:
             for key in keys
             for difference in _differences(f"{path}.{key}".lstrip("."), before.get(key), after.get(key))
         ]
-    if before == after:
+    if canonical(before) == canonical(after):  # As the digest sees it: 1 and true, 0.0 and -0.0 are not the same.
         return []
     if before is None:
         return [f"{path} is new: {_shown(after)}"]

@@ -57,14 +57,17 @@ def missing_approvals(
         rules: The rules that apply.
         reviews: All reviews of the request, with their givers' standing of now.
         model: The model's name.
-        digest: Digest of the present evidence; reviews of any other do not count.
+        digest: Digest of the present evidence; reviews of any other do not count, nor do dismissed ones, even if the
+            evidence comes to be again what it was.
         excluded: Who may not approve.
     """
     given = [review for review in reviews if review.verdict is Verdict.APPROVE]
     approvers = {
         review.reviewer.name: review.reviewer
         for review in given
-        if review.evidence_digest == digest and why_not(review.reviewer, model, excluded) is None
+        if review.evidence_digest == digest
+        and not review.dismissed
+        and why_not(review.reviewer, model, excluded) is None
     }
     void = {review.reviewer.name for review in given} - approvers.keys()
     missing = []
