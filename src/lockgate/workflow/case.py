@@ -322,7 +322,8 @@ def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Fi
 def _freeze_anew(begun: Mutation, request: PromotionRequest, evidence: Evidence) -> list[str]:
     changes = evidence.changes_since(requests.evidence(begun.session, request.id))
     requests.set_evidence(begun.session, request.id, evidence)
-    dismissed = requests.dismiss_approvals(begun.session, request.id, _briefly(changes))
+    because = _briefly(changes) or "the evidence changed"
+    dismissed = requests.dismiss_approvals(begun.session, request.id, because)
     requests.ask_to_review(begun.session, request.id, dismissed, None, begun.now)
     asked = people.load(begun.session, dismissed)
     begun.record(
