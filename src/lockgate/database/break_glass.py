@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session, aliased
 
 from lockgate.database.engine import from_ms, to_ms
 from lockgate.database.tables import break_glass, models, principals, versions
-from lockgate.evidence.record import canonical
+from lockgate.evidence.record import Evidence, canonical
 from lockgate.promotions.target import Target
+from lockgate.reviews.standing import Verdict
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class NewEmergency:
     reason: str
     ticket: str
     unmet: tuple[str, ...]
+    evidence: Evidence
     at: datetime
     review_by: datetime
 
@@ -69,6 +71,7 @@ def add(session: Session, new: NewEmergency) -> int:
         reason=new.reason,
         ticket=new.ticket,
         unmet=canonical(list(new.unmet)),
+        evidence=canonical(new.evidence.to_json()),
         at=to_ms(new.at),
         review_by=to_ms(new.review_by),
         comment="",
@@ -99,6 +102,27 @@ def search(session: Session, workspace: str, limit: int, unreviewed: bool = Fals
     return _found(session, *conditions)[::-1][:limit]
 
 
+def evidence(session: Session, emergency_id: int) -> Evidence:
+    """Return the evidence about the version at the moment when the glass was broken."""
+    text = session.execute(select(break_glass.c.evidence).where(break_glass.c.id == emergency_id)).scalar_one()
+    return Evidence.from_json(json.loads(text))
+
+
+def approved_evidence(session: Session, version_id: str, target: Target) -> Evidence | None:
+    """Return the evidence of the last time that a version came to a target so, and a second person approved it."""
+    text = session.execute(
+        select(break_glass.c.evidence)
+        .where(
+            break_glass.c.version_id == version_id,
+            break_glass.c.target == str(target),
+            break_glass.c.verdict == Verdict.APPROVE,
+        )
+        .order_by(break_glass.c.id.desc())
+        .limit(1)
+    ).scalar()
+    return Evidence.from_json(json.loads(text)) if text is not None else None
+
+
 def of_model(session: Session, model_id: str) -> list[Emergency]:
     """Return the emergencies of a model, oldest first."""
     return _found(session, break_glass.c.model_id == model_id)
@@ -108,7 +132,7 @@ def _found(session: Session, *conditions: ColumnElement[bool]) -> list[Emergency
     reviewer = aliased(principals)
     rows = session.execute(
         select(
-            break_glass,
+            *(column for column in break_glass.c if column.name != "evidence"),
             models.c.name.label("model"),
             versions.c.number,
             principals.c.name.label("by"),

@@ -286,6 +286,7 @@ break_glass = Table(
     Column("reason", Text, nullable=False),
     Column("ticket", String(300), nullable=False),
     Column("unmet", Text, nullable=False),  # what was missing at the moment
+    Column("evidence", Text, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("review_by", BigInteger, nullable=False),
     Column("reviewed_at", BigInteger),

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import break_glass, history, holds, policies, requests
 from lockgate.database.break_glass import Emergency, NewEmergency
@@ -18,8 +17,8 @@ from lockgate.registry.adoption import identify_version
 from lockgate.registry.facts import Files, gather
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
-from lockgate.reviews.standing import Verdict
-from lockgate.workflow.case import Matter, seal, weigh
+from lockgate.reviews.standing import Verdict, why_not
+from lockgate.workflow.case import Matter, exclusions, seal, weigh
 from lockgate.workflow.files import look_at_files
 from lockgate.workflow.promote import version_id
 from lockgate.workflow.rollback import Decided
@@ -130,6 +129,7 @@ def _carry_out(
             reason=reason,
             ticket=ticket,
             unmet=unmet,
+            evidence=evidence,
             at=begun.now,
             review_by=review_by,
         ),
@@ -244,8 +244,10 @@ def _check_may_review(begun: Mutation, emergency: Emergency) -> None:
     caller = begun.caller.principal
     if caller.id == emergency.by_id:
         raise Refused(f"{caller.name} broke the glass; a second person reviews it.")
-    if caller.is_service or not caller.may(Permission.REVIEW, begun.name):
-        raise Refused(f"{caller.name} may not review this: a person with the role reviewer does.")
+    evidence = break_glass.evidence(begun.session, emergency.id)
+    reason = why_not(caller, begun.name, exclusions(begun.session, emergency.by, evidence))
+    if reason is not None:
+        raise Refused(f"{reason}. A second person who did not shape the version reviews it.")
 
 
 def search(stores: Stores, limit: int, unreviewed: bool) -> list[Emergency]:

@@ -217,7 +217,9 @@ def carry_out_rollback(
 
 
 def _check_bytes(begun: Mutation, target: Target, back_to: Tenure, files: Files) -> None:
-    approved = requests.approved_evidence(begun.session, back_to.version_id, target)
+    approved = requests.approved_evidence(begun.session, back_to.version_id, target) or break_glass.approved_evidence(
+        begun.session, back_to.version_id, target
+    )
     if approved is None or approved.artifacts.state is not Hashing.HASHED:
         return
     found = files.artifacts

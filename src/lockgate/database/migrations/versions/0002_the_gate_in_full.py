@@ -133,6 +133,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("ticket", sa.String(length=300), nullable=False),
         sa.Column("unmet", sa.Text(), nullable=False),
+        sa.Column("evidence", sa.Text(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("review_by", sa.BigInteger(), nullable=False),
         sa.Column("reviewed_at", sa.BigInteger(), nullable=True),
