@@ -50,7 +50,7 @@ from tests.adversarial.life import (
 )
 from tests.house import CAST, House
 
-EXAMPLES = int(os.environ.get("LOCKGATE_MACHINE_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("LOCKGATE_MACHINE_EXAMPLES", "15"))
 STEPS = int(os.environ.get("LOCKGATE_MACHINE_STEPS", "40"))
 IS_LONG_RUN = "LOCKGATE_MACHINE_EXAMPLES" in os.environ or "LOCKGATE_MACHINE_STEPS" in os.environ
 #: Each of them gets its numbers from the product.
@@ -369,8 +369,10 @@ class LifeMachine(RuleBasedStateMachine):
         archive=st.booleans(),
     )
     def transition_a_stage(self, who: str, which: int, stage: str, archive: bool) -> None:
-        version = self.version_at(which)
         archive = archive and stage not in (ARCHIVED, NO_STAGE)  # MLflow takes it for no other stages.
+        self.move_to_stage(who, self.version_at(which), stage, archive)
+
+    def move_to_stage(self, who: str, version: Version, stage: str, archive: bool) -> None:
         body = {
             "name": version.model.name,
             "version": str(version.number),
@@ -382,7 +384,9 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule(who=st.sampled_from(["bot", "ada", "oz", "relay"]) | PEOPLE, which=WHICH, is_canary=st.booleans())
     def set_an_alias(self, who: str, which: int, is_canary: bool) -> None:
-        version, alias = self.version_at(which), "canary" if is_canary else "champion"
+        self.point_alias(who, self.version_at(which), "canary" if is_canary else "champion")
+
+    def point_alias(self, who: str, version: Version, alias: str) -> None:
         body = {"name": version.model.name, "alias": alias, "version": str(version.number)}
         self.both(self.life.set_alias, who, version, alias, call=("POST", f"{MLFLOW}/registered-models/alias", body))
 
@@ -394,7 +398,28 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule(who=OPERATORS, which=WHICH, to=TARGETS)
     def roll_back(self, who: str, which: int, to: str) -> None:
-        model = self.model_at(which)
+        self.go_back(who, self.model_at(which), to)
+
+    @precondition(lambda self: self.ways_back())
+    @rule(who=OPERATORS, which=WHICH, is_plain=st.booleans())
+    def roll_back_to_what_served(self, who: str, which: int, is_plain: bool) -> None:
+        """By our own call, or as scripts for MLflow do it: by moving the target to what served before."""
+        version, target = self.pick(self.ways_back(), which)
+        kind, _, name = target.partition(":")
+        if not is_plain:
+            self.go_back(who, version.model, target)
+        elif kind == "stage":
+            self.move_to_stage(who, version, name, archive=True)
+        else:
+            self.point_alias(who, version, name)
+
+    def ways_back(self) -> list[tuple[Version, str]]:
+        found = (
+            (self.life.served_before(model, to), to) for model in self.life.models for to in (PRODUCTION, CHAMPION)
+        )
+        return [(version, to) for version, to in found if version is not None]
+
+    def go_back(self, who: str, model: Model, to: str) -> None:
         call = ("POST", f"{OURS}/models/{model.name}/rollback", {"target": to, "reason": "it was worse"})
         self.both(self.life.roll_back, who, model, to, call=call)
 
