@@ -381,7 +381,7 @@ class Life:
         shown = request.evidence
         self._assess(request)
         self._check_standing(who, request)
-        if shown != request.evidence or saw not in (None, request.evidence):
+        if (shown if saw is None else saw) != request.evidence:
             raise Refusal("the evidence has changed")
         request.approvals.add(who)
         self._assess(request)

@@ -192,7 +192,7 @@ def _check_standing(begun: Mutation, case: Case, verdict: Verdict) -> None:
 
 def _check_seen(case: Case, seen: str | None) -> None:
     """Refuse an approval of evidence that the approver can't have seen; what is new is kept, to be looked at."""
-    if not case.changes and seen in (None, case.request.evidence_digest):
+    if seen == case.request.evidence_digest or (seen is None and not case.changes):
         return
     changes = "; ".join(case.changes[:5]) or f"it has the digest {case.request.evidence_digest}"
     raise ConflictOnRecord(
