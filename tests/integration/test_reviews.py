@@ -156,9 +156,8 @@ def test_the_signature_is_read_wherever_the_version_says_it_is(house: House, sou
     asked = house.ask(model, "1", "alias:champion")
     assert asked["gates"][0]["outcome"] == "passed"
     act(house, "sue", asked, "approve")
-    with house.acting_as("ada") as client:
-        file.write_text("signature: {inputs: '[2]'}")
-        client.log_artifact(run_id, str(file), "model")
+    kept = house.folder / f"mlartifacts/0/{run_id}/artifacts/model/MLmodel"
+    kept.write_text("signature: {inputs: '[2]'}")  # behind the server's back: it lets nobody change approved files
     assert "signature.inputs was [1], is [2]" in act(house, "bot", asked, "promote", 403)["message"]
 
 
