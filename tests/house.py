@@ -8,17 +8,19 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import mlflow
+import psycopg
 from mlflow import MlflowClient
 
 ADMIN_TOKEN = "lockgate_test_admin_0123456789abcdef"
@@ -170,6 +172,16 @@ class House:
         expected = response.is_success if status is None else response.status_code == status
         assert expected, f"{name} {method} {path}: {response.status_code} {response.text}"
         return response.json() if response.content else None
+
+    def sql(self, statement: str) -> None:
+        """Change the database behind the server's back, such as what time it is for a request."""
+        if self.backend.startswith("sqlite:///"):
+            path = self.backend.removeprefix("sqlite:///")
+            with closing(sqlite3.connect(path, timeout=30)) as file, file:
+                file.execute(statement)
+        else:
+            with psycopg.connect(self.backend, autocommit=True) as connection:
+                connection.execute(statement.encode())
 
     @contextmanager
     def acting_as(self, name: str) -> Iterator[MlflowClient]:

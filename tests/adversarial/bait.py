@@ -1,13 +1,9 @@
 """Versions with files to attack, and what attacks on them are measured by."""
 
-import contextlib
 import secrets
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import psycopg
 
 from tests.house import House
 
@@ -65,14 +61,3 @@ def refusals(house: House, model: str, action: str) -> list[dict[str, Any]]:
 
 def request_state(house: House, asked: dict[str, Any]) -> str:
     return str(house.call("vic", "GET", f"/requests/{asked['id']}")["state"])
-
-
-def sql(house: House, statement: str) -> None:
-    """Change the house's database behind the server's back."""
-    if house.backend.startswith("sqlite:///"):
-        path = house.backend.removeprefix("sqlite:///")
-        with contextlib.closing(sqlite3.connect(path, timeout=30)) as file, file:
-            file.execute(statement)
-    else:
-        with psycopg.connect(house.backend, autocommit=True) as connection:
-            connection.execute(statement.encode())

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from mlflow.exceptions import MlflowException
 
-from tests.adversarial.bait import bait, sql
+from tests.adversarial.bait import bait
 from tests.house import ONE_APPROVAL, House
 from tests.integration.test_gate import refusal
 
@@ -190,7 +190,7 @@ def test_a_second_person_reviews_it_and_until_then_too_late_nothing_is_promoted(
     number = done["break_glass"]
     asked = approved(house, model, "2")
     assert house.call("vic", "GET", f"/requests/{asked['id']}")["unmet"] == []
-    sql(house, f"UPDATE lockgate_break_glass SET review_by = at WHERE id = {number}")
+    house.sql(f"UPDATE lockgate_break_glass SET review_by = at WHERE id = {number}")
     assert "no second person has reviewed" in act(house, "bot", asked, "promote", 403)["message"]
     for who in ("oz", "ada", "bot", "vic", "max"):
         review(house, who, number, status=403)
