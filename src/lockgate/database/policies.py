@@ -3,8 +3,9 @@
 import functools
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Row, func, insert, select
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import from_ms, to_ms
@@ -41,15 +42,18 @@ _DEFAULT = StoredPolicy(DEFAULT_VERSION, DEFAULT_POLICY, "lockgate", None)
 
 def current(session: Session) -> StoredPolicy:
     """Return the policy that is in force."""
-    newest = session.execute(select(func.max(policies.c.version))).scalar()
-    return _DEFAULT if newest is None else of_version(session, newest)
+    row = session.execute(select(policies).order_by(policies.c.version.desc()).limit(1)).first()
+    return _DEFAULT if row is None else _stored(row)
 
 
 def of_version(session: Session, version: int) -> StoredPolicy:
     """Return a version of the policy that a request is pinned to."""
     if version == DEFAULT_VERSION:
         return _DEFAULT
-    row = session.execute(select(policies).where(policies.c.version == version)).one()
+    return _stored(session.execute(select(policies).where(policies.c.version == version)).one())
+
+
+def _stored(row: Row[Any]) -> StoredPolicy:
     return StoredPolicy(row.version, row.source, row.applied_by, from_ms(row.applied_at))
 
 

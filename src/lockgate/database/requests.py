@@ -163,9 +163,9 @@ def set_evidence(session: Session, request_id: int, new: Evidence) -> None:
 
 
 def set_gates(session: Session, request_id: int, results: Sequence[GateResult]) -> None:
-    """Keep what the gates came to."""
+    """Keep what the gates came to; a row that says so already is not written again."""
     text = canonical([asdict(result) for result in results])
-    session.execute(update(requests).where(requests.c.id == request_id).values(gates=text))
+    session.execute(update(requests).where(requests.c.id == request_id, requests.c.gates != text).values(gates=text))
 
 
 def gates(session: Session, request_id: int) -> tuple[GateResult, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 from lockgate.access.principals import LOCKGATE, Caller, current_caller
 from lockgate.audit.entry import AuditEntry, AuditOutcome
 from lockgate.database import engine as db
-from lockgate.database.identities import Model
+from lockgate.database.identities import Model, Version
 from lockgate.database.record import record
 from lockgate.errors import NotFound
 from lockgate.events.event import EventType
 from lockgate.registry import pointers
-from lockgate.registry.adoption import identify_model
+from lockgate.registry.adoption import identify_model, identify_version
 from lockgate.registry.pointers import Pointers
 from lockgate.registry.transaction import transaction
 
@@ -34,6 +34,7 @@ class Mutation:
     name: str
     found: Model | None
     pointers: Pointers
+    _versions: dict[int, Version] = field(default_factory=dict)
 
     @property
     def model(self) -> Model:
@@ -45,6 +46,12 @@ class Mutation:
         if self.found is None:
             raise NotFound(f"Registered Model with name={self.name} not found")
         return self.found
+
+    def version(self, number: int) -> Version:
+        """Return the identity of a version that is in MLflow's table. It never changes, so it is looked up once."""
+        if number not in self._versions:
+            self._versions[number] = identify_version(self.session, self.model, number)
+        return self._versions[number]
 
     def by_lockgate(self) -> "Mutation":
         """Return the same mutation as something that Lockgate does by itself."""

@@ -19,6 +19,7 @@ from lockgate.database import (
     requests,
     seals,
 )
+from lockgate.database.holds import Hold
 from lockgate.database.identities import Model
 from lockgate.decisions.verdict import Verdict, decide, people_decide
 from lockgate.errors import Conflict, ConflictOnRecord, NotFound
@@ -29,7 +30,6 @@ from lockgate.gates.judge import Facts, judge
 from lockgate.gates.policy import Rule
 from lockgate.promotions.request import LIVE, PromotionRequest, State
 from lockgate.promotions.target import Target
-from lockgate.registry.adoption import identify_version
 from lockgate.registry.aftermath import end
 from lockgate.registry.facts import Files, gather, storage_location
 from lockgate.registry.mutation import Mutation
@@ -185,6 +185,7 @@ def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Ju
         now=now,
     )
     results = [result for rule in matter.rules for result in judge(rule, facts)]
+    held = holds.on_version(session, matter.version_id)
     verdict = decide(
         matter.rules,
         results,
@@ -193,9 +194,9 @@ def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Ju
         matter.evidence.digest,
         excluded,
         now,
-        obstacles(session, matter, now),
+        obstacles(session, matter, held, now),
     )
-    verdict = replace(verdict, warnings=(*_held_elsewhere(session, matter), *verdict.warnings))
+    verdict = replace(verdict, warnings=(*_held_elsewhere(held, matter), *verdict.warnings))
     return Judgement(verdict, incumbent, excluded)
 
 
@@ -211,7 +212,7 @@ def exclusions(session: Session, requester: str, evidence: Evidence) -> dict[str
     return excluded
 
 
-def obstacles(session: Session, matter: Matter, now: datetime) -> list[str]:
+def obstacles(session: Session, matter: Matter, held: Sequence[Hold], now: datetime) -> list[str]:
     """Return what stands in the way of a promotion apart from gates and reviews, a sentence each."""
     if not matter.rules:
         return []
@@ -220,7 +221,7 @@ def obstacles(session: Session, matter: Matter, now: datetime) -> list[str]:
         *(
             f"Version {hold.version} is on hold since {rfc3339(hold.at)} ({hold.by}: {hold.reason.rstrip('.')}). "
             f"Somebody who reviews, operates or maintains lifts that (`lockgate unhold {hold.id}`)."
-            for hold in holds.on_version(session, matter.version_id)
+            for hold in held
             if hold.binds(matter.target)
         ),
         *one_off_freezes(session, matter.model, matter.target, now),
@@ -234,10 +235,10 @@ def obstacles(session: Session, matter: Matter, now: datetime) -> list[str]:
     ]
 
 
-def _held_elsewhere(session: Session, matter: Matter) -> list[str]:
+def _held_elsewhere(held: Sequence[Hold], matter: Matter) -> list[str]:
     return [
         f"Version {hold.version} is on hold for {hold.target} ({hold.by}: {hold.reason.rstrip('.')})."
-        for hold in holds.on_version(session, matter.version_id)
+        for hold in held
         if not hold.binds(matter.target)
     ]
 
@@ -290,7 +291,7 @@ def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Fi
         Conflict: if the request is no longer live.
     """
     check_live(begun, request)
-    version = identify_version(begun.session, begun.model, request.version)
+    version = begun.version(request.version)
     evidence = gather(begun.session, stores.tracking, begun.model, version, files)
     changes: list[str] = []
     if evidence.digest != request.evidence_digest:
@@ -380,4 +381,4 @@ def check_live(begun: Mutation, request: PromotionRequest) -> None:
 
 def expire(begun: Mutation, request: PromotionRequest) -> None:
     """End a request whose time is over."""
-    end(begun.by_lockgate(), request.id, State.EXPIRED, EventType.REQUEST_EXPIRED, "its time was over")
+    end(begun.by_lockgate(), request, State.EXPIRED, EventType.REQUEST_EXPIRED, "its time was over")
