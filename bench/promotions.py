@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.house import House, Server, stock_server
-
 from bench.clients import CLIENTS, Call, Client, Load, at_once, load
 from bench.postgres import Postgres, postgres
 from bench.processes import processor_seconds
+from tests.house import House, Server, stock_server
 
 TARGET = "alias:champion"
 POLICY = """\

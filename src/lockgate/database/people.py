@@ -42,26 +42,30 @@ _standings = union_all(
 ).subquery()
 
 
+_SELECT = (
+    select(
+        *(principals.c[name] for name in ("id", "name", "kind", "active")),
+        _owners.c.name.label("owner"),
+        *(_standings.c[name] for name in ("group_name", "role", "pattern")),
+    )
+    .select_from(principals)
+    .outerjoin(_owners, principals.c.owner_id == _owners.c.id)
+    .outerjoin(_standings, principals.c.id == _standings.c.principal_id)
+)
+_parents = tokens.alias()
+_OF_TOKEN = _SELECT.join(tokens, tokens.c.principal_id == principals.c.id).outerjoin(
+    _parents, tokens.c.parent == _parents.c.digest
+)
+_OWNERS = select(principals.c.name, _owners.c.name.label("owner")).join(_owners, principals.c.owner_id == _owners.c.id)
+
+
 def load(session: Session, ids: Iterable[int]) -> dict[int, Principal]:
     """Return principals by their ids."""
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    found = _principals(session, _select().where(principals.c.id.in_(wanted)))
+    found = _principals(session, _SELECT.where(principals.c.id.in_(wanted)))
     return {principal.id: principal for principal in found}
-
-
-def _select() -> Select[tuple[object, ...]]:
-    return (
-        select(
-            *(principals.c[name] for name in ("id", "name", "kind", "active")),
-            _owners.c.name.label("owner"),
-            *(_standings.c[name] for name in ("group_name", "role", "pattern")),
-        )
-        .select_from(principals)
-        .outerjoin(_owners, principals.c.owner_id == _owners.c.id)
-        .outerjoin(_standings, principals.c.id == _standings.c.principal_id)
-    )
 
 
 def _principals(session: Session, statement: Select[tuple[object, ...]]) -> list[Principal]:
@@ -106,21 +110,15 @@ def every(session: Session) -> list[Principal]:
 
 def of_token(session: Session, digest: str, use: str) -> Principal | None:
     """Return the active principal behind a token that is valid now, of a use: `api`, `session` or `sign-in`."""
-    parent = tokens.alias()
     at = clock_ms(session)
-    statement = (
-        _select()
-        .join(tokens, tokens.c.principal_id == principals.c.id)
-        .outerjoin(parent, tokens.c.parent == parent.c.digest)
-        .where(
-            principals.c.active,
-            tokens.c.digest == digest,
-            tokens.c.use == use,
-            tokens.c.revoked_at.is_(None),
-            or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at),
-            parent.c.revoked_at.is_(None),
-            or_(parent.c.expires_at.is_(None), parent.c.expires_at > at),
-        )
+    statement = _OF_TOKEN.where(
+        principals.c.active,
+        tokens.c.digest == digest,
+        tokens.c.use == use,
+        tokens.c.revoked_at.is_(None),
+        or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at),
+        _parents.c.revoked_at.is_(None),
+        or_(_parents.c.expires_at.is_(None), _parents.c.expires_at > at),
     )
     return next(iter(_principals(session, statement)), None)
 
@@ -153,12 +151,7 @@ def set_owner(session: Session, principal_id: int, owner_id: int) -> None:
 
 def owners_of(session: Session, names: Iterable[str]) -> dict[str, str]:
     """Return the owners of those of these principals that have one, by name."""
-    owners = principals.alias()
-    rows = session.execute(
-        select(principals.c.name, owners.c.name.label("owner"))
-        .join(owners, principals.c.owner_id == owners.c.id)
-        .where(principals.c.name.in_(list(names)))
-    )
+    rows = session.execute(_OWNERS.where(principals.c.name.in_(list(names))))
     return {row.name: row.owner for row in rows}
 
 

@@ -17,6 +17,19 @@ from lockgate.promotions.request import LIVE, PromotionRequest, State
 from lockgate.promotions.target import Target
 from lockgate.reviews.standing import Review, Verdict
 
+#: All of a request but its evidence and gates, which can be long. Composed once: that takes longer than asking.
+_SELECT: Select[tuple[object, ...]] = (
+    select(
+        *(column for column in requests.c if column.name not in ("evidence", "gates")),
+        models.c.name.label("model"),
+        versions.c.number.label("version"),
+        principals.c.name.label("requester"),
+    )
+    .join(models, requests.c.model_id == models.c.id)
+    .join(versions, requests.c.version_id == versions.c.id)
+    .join(principals, requests.c.requester_id == principals.c.id)
+)
+
 
 @dataclass(frozen=True)
 class NewRequest:
@@ -59,18 +72,18 @@ def add(session: Session, new: NewRequest) -> PromotionRequest:
 
 def get(session: Session, request_id: int) -> PromotionRequest:
     """Return a request that exists."""
-    return _request(session.execute(_select().where(requests.c.id == request_id)).one())
+    return _request(session.execute(_SELECT.where(requests.c.id == request_id)).one())
 
 
 def find(session: Session, request_id: int, workspace: str) -> PromotionRequest | None:
     """Return a request of a workspace, if there is one of this number."""
-    row = session.execute(_select().where(requests.c.id == request_id, requests.c.workspace == workspace)).first()
+    row = session.execute(_SELECT.where(requests.c.id == request_id, requests.c.workspace == workspace)).first()
     return _request(row) if row else None
 
 
 def live(session: Session, model_id: str, target: Target | None = None) -> list[PromotionRequest]:
     """Return a model's live requests, oldest first; for one target or for all."""
-    statement = _select().where(requests.c.model_id == model_id, requests.c.state.in_(LIVE))
+    statement = _SELECT.where(requests.c.model_id == model_id, requests.c.state.in_(LIVE))
     if target is not None:
         statement = statement.where(requests.c.target == str(target))
     return [_request(row) for row in session.execute(statement.order_by(requests.c.id))]
@@ -79,8 +92,7 @@ def live(session: Session, model_id: str, target: Target | None = None) -> list[
 def superseded_before(session: Session, request: PromotionRequest) -> PromotionRequest | None:
     """Return the request for the same thing just before this one, if it was superseded."""
     row = session.execute(
-        _select()
-        .where(
+        _SELECT.where(
             requests.c.version_id == request.version_id,
             requests.c.target == str(request.target),
             requests.c.id < request.id,
@@ -138,7 +150,7 @@ def search(session: Session, wanted: Filter, limit: int) -> list[PromotionReques
         conditions.append(requests.c.id.in_(reviewed))
     if wanted.before_id is not None:
         conditions.append(requests.c.id < wanted.before_id)
-    statement = _select().where(and_(*conditions)).order_by(requests.c.id.desc()).limit(limit)
+    statement = _SELECT.where(and_(*conditions)).order_by(requests.c.id.desc()).limit(limit)
     return [_request(row) for row in session.execute(statement)]
 
 
@@ -329,20 +341,6 @@ def approved_evidence(session: Session, version_id: str, target: Target) -> Evid
         .limit(1)
     ).scalar()
     return Evidence.from_json(json.loads(text)) if text is not None else None
-
-
-def _select() -> Select[tuple[object, ...]]:
-    return (
-        select(
-            *(column for column in requests.c if column.name not in ("evidence", "gates")),
-            models.c.name.label("model"),
-            versions.c.number.label("version"),
-            principals.c.name.label("requester"),
-        )
-        .join(models, requests.c.model_id == models.c.id)
-        .join(versions, requests.c.version_id == versions.c.id)
-        .join(principals, requests.c.requester_id == principals.c.id)
-    )
 
 
 def _request(row: Row[tuple[object, ...]]) -> PromotionRequest:

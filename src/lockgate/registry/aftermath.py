@@ -52,9 +52,7 @@ def _supersede(mutation: Mutation, change: Change, promoted_request: int | None)
         end(mutation, request, State.SUPERSEDED, EventType.REQUEST_SUPERSEDED, outcome)
 
 
-def end(
-    mutation: Mutation, request: PromotionRequest, state: State, event: EventType | None, outcome: str
-) -> None:
+def end(mutation: Mutation, request: PromotionRequest, state: State, event: EventType | None, outcome: str) -> None:
     """End a request, as it was read in this mutation, and say so; without an event where the caller tells of it."""
     request.check_change(state)
     requests.set_state(mutation.session, request.id, state, outcome)

@@ -254,7 +254,5 @@ def _tags(session: Session, model: Model, number: int) -> tuple[dict[str, str], 
         SqlRegisteredModelTag.workspace == model.workspace, SqlRegisteredModelTag.name == model.name
     )
     rows = session.execute(union_all(of_version, of_model)).all()
-    tags = {
-        whose: {row.key: row.value or "" for row in rows if row.of_version is whose} for whose in (True, False)
-    }
+    tags = {whose: {row.key: row.value or "" for row in rows if row.of_version is whose} for whose in (True, False)}
     return tags[True], tags[False]

@@ -71,7 +71,9 @@ NONE = Pointers({})
 
 def read(session: Session, workspace: str, name: str) -> Pointers:
     """Return the pointers of a model as MLflow's tables have them now."""
-    staged = select(literal("stage").label("kind"), SqlModelVersion.current_stage.label("name"), SqlModelVersion.version)
+    staged = select(
+        literal("stage").label("kind"), SqlModelVersion.current_stage.label("name"), SqlModelVersion.version
+    )
     aliased = select(literal("alias"), SqlRegisteredModelAlias.alias, SqlRegisteredModelAlias.version)
     rows = session.execute(
         union_all(

@@ -15,7 +15,7 @@ from mlflow.store.tracking.dbmodels.models import (
 )
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
-from sqlalchemy import and_, bindparam, literal, null, select, union_all
+from sqlalchemy import BindParameter, and_, bindparam, literal, null, select, union_all
 from sqlalchemy.orm import Session
 
 from lockgate.evidence.record import Dataset
@@ -34,7 +34,7 @@ class KnownRun:
     datasets: tuple[Dataset, ...]
 
 
-_run_id = bindparam("run_id")
+_run_id: BindParameter[str] = bindparam("run_id")
 _no_text = null().cast(SqlParam.value.type)
 _no_number = null().cast(SqlLatestMetric.value.type)
 _no_flag = null().cast(SqlLatestMetric.is_nan.type)
@@ -84,9 +84,7 @@ def _inputs(tracking: TrackingStore, session: Session, run_id: str) -> list[SqlR
         .outerjoin(SqlInput, is_input)
         .outerjoin(SqlDataset, SqlDataset.dataset_uuid == SqlInput.source_id)
         .outerjoin(SqlInputTag, is_context)
-        .with_entities(
-            SqlRun.artifact_uri, SqlDataset.name, SqlDataset.digest, SqlInputTag.value.label("context")
-        )
+        .with_entities(SqlRun.artifact_uri, SqlDataset.name, SqlDataset.digest, SqlInputTag.value.label("context"))
         .all()
     )
     return rows

@@ -21,6 +21,7 @@ from lockgate.database import (
 )
 from lockgate.database.holds import Hold
 from lockgate.database.identities import Model
+from lockgate.database.noted import Noted, about
 from lockgate.decisions.verdict import Verdict, decide, people_decide
 from lockgate.errors import Conflict, ConflictOnRecord, NotFound
 from lockgate.events.event import EventType
@@ -36,7 +37,7 @@ from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Review
 from lockgate.wire import rfc3339
-from lockgate.workflow.files import look_at_files, places_of
+from lockgate.workflow.files import files_at, places_of
 from lockgate.workflow.stores import Stores
 
 
@@ -62,6 +63,7 @@ class Judgement:
     """What a matter has come to, and what that rests on."""
 
     verdict: Verdict
+    #: Evidence of the version that holds the target now, if any gate compares with it.
     incumbent: Evidence | None
     excluded: Mapping[str, str]
 
@@ -73,7 +75,7 @@ class Case:
     request: PromotionRequest
     rules: tuple[Rule, ...]
     evidence: Evidence
-    #: Evidence of the version that holds the target now.
+    #: Evidence of the version that holds the target now, if any gate compares with it.
     incumbent: Evidence | None
     reviews: tuple[Review, ...]
     excluded: Mapping[str, str]
@@ -101,7 +103,11 @@ def request_named(stores: Stores, request_id: int) -> PromotionRequest:
         NotFound: if there is none in this workspace.
     """
     with reading(stores.registry.engine) as session:
-        found = requests.find(session, request_id, stores.registry.workspace)
+        return _named(session, stores, request_id)
+
+
+def _named(session: Session, stores: Stores, request_id: int) -> PromotionRequest:
+    found = requests.find(session, request_id, stores.registry.workspace)
     if found is None:
         raise NotFound(f"There is no promotion request {request_id}. `lockgate requests` lists them.")
     return found
@@ -115,8 +121,10 @@ def opened(stores: Stores, request_id: int) -> Iterator[Opened]:
         NotFound: if there is no such request.
         Conflict: if it has ended.
     """
-    known = request_named(stores, request_id)
-    files = look_at_files(stores, known.model, known.version)
+    with reading(stores.registry.engine) as session:
+        known = _named(session, stores, request_id)
+        location = storage_location(session, known.workspace, known.model, known.version)
+    files = files_at(stores, location)
     with stores.registry.mutation(known.model) as begun:
         case = assess(begun, stores, requests.get(begun.session, request_id), files)
         yield Opened(begun, case, files)
@@ -172,7 +180,8 @@ def study(
 
 def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Judgement:
     """Judge a matter: its gates, its reviews, and whatever else stands in the way."""
-    incumbent = _incumbent(session, stores, matter.model, matter.holder)
+    noted = about(session, matter.model, matter.version_id, now)
+    incumbent = _incumbent(session, stores, matter)
     excluded = exclusions(session, matter.requester, matter.evidence)
     facts = Facts(
         model=matter.model.name,
@@ -180,12 +189,12 @@ def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Ju
         incumbent=incumbent,
         requester=matter.requester,
         makers=frozenset(excluded),
-        checks=checks.newest(session, [matter.version_id]).get(matter.version_id, {}),
-        held_since=history.holding_since(session, matter.version_id),
+        checks=checks.newest(session, [matter.version_id]).get(matter.version_id, {}) if noted.checks else {},
+        held_since=history.holding_since(session, matter.version_id) if noted.tenures else {},
         now=now,
     )
     results = [result for rule in matter.rules for result in judge(rule, facts)]
-    held = holds.on_version(session, matter.version_id)
+    held = holds.on_version(session, matter.version_id) if noted.holds else []
     verdict = decide(
         matter.rules,
         results,
@@ -194,7 +203,7 @@ def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Ju
         matter.evidence.digest,
         excluded,
         now,
-        obstacles(session, matter, held, now),
+        obstacles(session, matter, noted, held, now),
     )
     verdict = replace(verdict, warnings=(*_held_elsewhere(held, matter), *verdict.warnings))
     return Judgement(verdict, incumbent, excluded)
@@ -212,7 +221,7 @@ def exclusions(session: Session, requester: str, evidence: Evidence) -> dict[str
     return excluded
 
 
-def obstacles(session: Session, matter: Matter, held: Sequence[Hold], now: datetime) -> list[str]:
+def obstacles(session: Session, matter: Matter, noted: Noted, held: Sequence[Hold], now: datetime) -> list[str]:
     """Return what stands in the way of a promotion apart from gates and reviews, a sentence each."""
     if not matter.rules:
         return []
@@ -224,12 +233,12 @@ def obstacles(session: Session, matter: Matter, held: Sequence[Hold], now: datet
             for hold in held
             if hold.binds(matter.target)
         ),
-        *one_off_freezes(session, matter.model, matter.target, now),
+        *(one_off_freezes(session, matter.model, matter.target, now) if noted.freezes else ()),
         *(
             f"{emergency.by} broke the glass for {emergency.target} at {rfc3339(emergency.at)}, and no second person "
             f"has reviewed that by {rfc3339(emergency.review_by)}: until somebody does (`lockgate "
             f"break-glass-review {emergency.id}`), nothing of '{matter.model.name}' is promoted."
-            for emergency in break_glass.of_model(session, matter.model.id)
+            for emergency in (break_glass.of_model(session, matter.model.id) if noted.emergencies else ())
             if emergency.is_overdue(now)
         ),
     ]
@@ -266,13 +275,13 @@ def _file_obstacles(matter: Matter) -> list[str]:
     return found
 
 
-def _incumbent(session: Session, stores: Stores, model: Model, holder: int | None) -> Evidence | None:
-    if holder is None:
+def _incumbent(session: Session, stores: Stores, matter: Matter) -> Evidence | None:
+    if matter.holder is None or not any(gate.compares for rule in matter.rules for gate in rule.gates):
         return None
-    known = identities.version(session, model.id, holder)
+    known = identities.version(session, matter.model.id, matter.holder)
     if known is None:
         return None
-    return gather(session, stores.tracking, model, known, Files())
+    return gather(session, stores.tracking, matter.model, known, Files())
 
 
 def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Files) -> Case:
