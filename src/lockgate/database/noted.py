@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import exists, select
+from sqlalchemy import BindParameter, bindparam, exists, select
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import to_ms
@@ -25,19 +25,21 @@ class Noted:
     emergencies: bool
 
 
+# Composed once: that takes longer than asking.
+_version: BindParameter[str] = bindparam("version")
+_model: BindParameter[str] = bindparam("model")
+_NOTED = select(
+    exists().where(checks.c.version_id == _version),
+    exists().where(holders.c.model_id == _model, holders.c.version_id == _version, holders.c.until.is_(None)),
+    exists().where(holds.c.model_id == _model, holds.c.version_id == _version, holds.c.lifted_at.is_(None)),
+    exists().where(
+        freezes.c.workspace == bindparam("of"), freezes.c.ends_at > bindparam("at"), freezes.c.lifted_at.is_(None)
+    ),
+    exists().where(break_glass.c.model_id == _model),
+)
+
+
 def about(session: Session, model: Model, version_id: str, now: datetime) -> Noted:
     """Return what there is about a version, its model and its workspace."""
-    row = session.execute(
-        select(
-            exists().where(checks.c.version_id == version_id),
-            exists().where(
-                holders.c.model_id == model.id, holders.c.version_id == version_id, holders.c.until.is_(None)
-            ),
-            exists().where(holds.c.model_id == model.id, holds.c.version_id == version_id, holds.c.lifted_at.is_(None)),
-            exists().where(
-                freezes.c.workspace == model.workspace, freezes.c.ends_at > to_ms(now), freezes.c.lifted_at.is_(None)
-            ),
-            exists().where(break_glass.c.model_id == model.id),
-        )
-    ).one()
-    return Noted(*row)
+    wanted = {"version": version_id, "model": model.id, "of": model.workspace, "at": to_ms(now)}
+    return Noted(*session.execute(_NOTED, wanted).one())

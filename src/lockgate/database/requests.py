@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.database import people
@@ -29,6 +29,9 @@ _SELECT: Select[tuple[object, ...]] = (
     .join(versions, requests.c.version_id == versions.c.id)
     .join(principals, requests.c.requester_id == principals.c.id)
 )
+
+
+_GET = _SELECT.where(requests.c.id == bindparam("numbered"))
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,13 @@ def add(session: Session, new: NewRequest) -> PromotionRequest:
 
 def get(session: Session, request_id: int) -> PromotionRequest:
     """Return a request that exists."""
-    return _request(session.execute(_SELECT.where(requests.c.id == request_id)).one())
+    return _request(session.execute(_GET, {"numbered": request_id}).one())
 
 
 def find(session: Session, request_id: int, workspace: str) -> PromotionRequest | None:
     """Return a request of a workspace, if there is one of this number."""
-    row = session.execute(_SELECT.where(requests.c.id == request_id, requests.c.workspace == workspace)).first()
-    return _request(row) if row else None
+    row = session.execute(_GET, {"numbered": request_id}).first()
+    return _request(row) if row and row.workspace == workspace else None
 
 
 def live(session: Session, model_id: str, target: Target | None = None) -> list[PromotionRequest]:

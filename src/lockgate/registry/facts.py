@@ -29,7 +29,7 @@ from mlflow.store.model_registry.dbmodels.models import (
 from mlflow.store.tracking.dbmodels.models import SqlLoggedModelMetric
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 from mlflow.utils.uri import append_to_uri_path
-from sqlalchemy import Row, Select, literal, select, union_all
+from sqlalchemy import Row, Select, bindparam, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from lockgate.database import authors
@@ -112,6 +112,34 @@ def _locate(storage_location: str, file: str) -> tuple[ArtifactRepository, str]:
     return _get_artifact_repository_for_uri(storage_location), file
 
 
+# Composed once: that takes longer than asking.
+_VERSION: Select[Any] = select(
+    SqlModelVersion.creation_time,
+    SqlModelVersion.source,
+    SqlModelVersion.storage_location,
+    SqlModelVersion.run_id,
+    SqlModelVersion.description,
+).where(
+    SqlModelVersion.workspace == bindparam("of"),
+    SqlModelVersion.name == bindparam("called"),
+    SqlModelVersion.version == bindparam("numbered"),
+)
+_TAGS = union_all(
+    select(literal(True).label("of_version"), SqlModelVersionTag.key, SqlModelVersionTag.value).where(
+        SqlModelVersionTag.workspace == bindparam("of"),
+        SqlModelVersionTag.name == bindparam("called"),
+        SqlModelVersionTag.version == bindparam("numbered"),
+    ),
+    select(literal(False), SqlRegisteredModelTag.key, SqlRegisteredModelTag.value).where(
+        SqlRegisteredModelTag.workspace == bindparam("of"), SqlRegisteredModelTag.name == bindparam("called")
+    ),
+)
+
+
+def _key(workspace: str, name: str, number: int) -> dict[str, Any]:
+    return {"of": workspace, "called": name, "numbered": number}
+
+
 def gather(
     session: Session,
     tracking: TrackingStore,
@@ -128,7 +156,7 @@ def gather(
         version: The version.
         files: What is known of its files.
     """
-    row = session.execute(_version(model.workspace, model.name, version.number)).one()
+    row = session.execute(_VERSION, _key(model.workspace, model.name, version.number)).one()
     run = read_run(tracking, row.run_id)
     destination = tracking.authorship.destination
     makers = authors.makers(session, _made_of(row, run, destination), version.registrar_id)
@@ -150,20 +178,6 @@ def gather(
         registrar=makers.registrar,
         authors=makers.authors,
         **(_run_facts(tracking, row, run) if run is not None and origin is Provenance.OWN else {}),
-    )
-
-
-def _version(workspace: str, name: str, number: int) -> Select[Any]:
-    return select(
-        SqlModelVersion.creation_time,
-        SqlModelVersion.source,
-        SqlModelVersion.storage_location,
-        SqlModelVersion.run_id,
-        SqlModelVersion.description,
-    ).where(
-        SqlModelVersion.workspace == workspace,
-        SqlModelVersion.name == name,
-        SqlModelVersion.version == number,
     )
 
 
@@ -202,7 +216,7 @@ def _logged_model(tracking: TrackingStore, model_id: str) -> LoggedModel | None:
 
 def storage_location(session: Session, workspace: str, name: str, number: int) -> str:
     """Return where a version's artifacts are; nothing if there is no such version."""
-    row = session.execute(_version(workspace, name, number)).first()
+    row = session.execute(_VERSION, _key(workspace, name, number)).first()
     return (row.storage_location or row.source or "") if row else ""
 
 
@@ -245,14 +259,6 @@ def _made_of(row: Row[Any], run: KnownRun | None, destination: str) -> list[tupl
 
 def _tags(session: Session, model: Model, number: int) -> tuple[dict[str, str], dict[str, str]]:
     """Return the tags of a version, and those of its model."""
-    of_version = select(literal(True).label("of_version"), SqlModelVersionTag.key, SqlModelVersionTag.value).where(
-        SqlModelVersionTag.workspace == model.workspace,
-        SqlModelVersionTag.name == model.name,
-        SqlModelVersionTag.version == number,
-    )
-    of_model = select(literal(False), SqlRegisteredModelTag.key, SqlRegisteredModelTag.value).where(
-        SqlRegisteredModelTag.workspace == model.workspace, SqlRegisteredModelTag.name == model.name
-    )
-    rows = session.execute(union_all(of_version, of_model)).all()
+    rows = session.execute(_TAGS, _key(model.workspace, model.name, number)).all()
     tags = {whose: {row.key: row.value or "" for row in rows if row.of_version is whose} for whose in (True, False)}
     return tags[True], tags[False]

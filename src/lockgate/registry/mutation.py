@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import LOCKGATE, Caller, current_caller
@@ -108,11 +108,14 @@ def mutation(engine: Engine, workspace: str, name: str) -> Iterator[Mutation]:
         yield Mutation(session, current_caller(), now, workspace, name, found, held)
 
 
+_LOCK = (
+    select(SqlRegisteredModel.creation_time)
+    .where(SqlRegisteredModel.workspace == bindparam("of"), SqlRegisteredModel.name == bindparam("called"))
+    .with_for_update()  # nothing on SQLite, where the whole file is locked
+)
+
+
 def _lock(session: Session, workspace: str, name: str) -> int | None:
     """Lock a model's row and return its creation time, or None if there is no such model."""
-    row = session.execute(
-        select(SqlRegisteredModel.creation_time)
-        .where(SqlRegisteredModel.workspace == workspace, SqlRegisteredModel.name == name)
-        .with_for_update()  # nothing on SQLite, where the whole file is locked
-    ).first()
+    row = session.execute(_LOCK, {"of": workspace, "called": name}).first()
     return (row.creation_time or 0) if row else None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelAlias
-from sqlalchemy import literal, select, union_all
+from sqlalchemy import bindparam, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from lockgate.promotions.target import TARGET_STAGES, Target
@@ -69,22 +69,22 @@ class Pointers:
 NONE = Pointers({})
 
 
+# Composed once: that takes longer than asking.
+_POINTERS = union_all(
+    select(literal("stage").label("kind"), SqlModelVersion.current_stage.label("name"), SqlModelVersion.version).where(
+        SqlModelVersion.workspace == bindparam("of"),
+        SqlModelVersion.name == bindparam("called"),
+        SqlModelVersion.current_stage.in_(TARGET_STAGES),
+    ),
+    select(literal("alias"), SqlRegisteredModelAlias.alias, SqlRegisteredModelAlias.version).where(
+        SqlRegisteredModelAlias.workspace == bindparam("of"), SqlRegisteredModelAlias.name == bindparam("called")
+    ),
+)
+
+
 def read(session: Session, workspace: str, name: str) -> Pointers:
     """Return the pointers of a model as MLflow's tables have them now."""
-    staged = select(
-        literal("stage").label("kind"), SqlModelVersion.current_stage.label("name"), SqlModelVersion.version
-    )
-    aliased = select(literal("alias"), SqlRegisteredModelAlias.alias, SqlRegisteredModelAlias.version)
-    rows = session.execute(
-        union_all(
-            staged.where(
-                SqlModelVersion.workspace == workspace,
-                SqlModelVersion.name == name,
-                SqlModelVersion.current_stage.in_(TARGET_STAGES),
-            ),
-            aliased.where(SqlRegisteredModelAlias.workspace == workspace, SqlRegisteredModelAlias.name == name),
-        )
-    )
+    rows = session.execute(_POINTERS, {"of": workspace, "called": name})
     found: dict[Target, set[int]] = {}
     for row in rows:
         found.setdefault(Target(row.kind, row.name), set()).add(row.version)
