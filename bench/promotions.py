@@ -21,6 +21,7 @@ from bench.clients import CLIENTS, Call, Client, Load, at_once, load
 from bench.postgres import Postgres, postgres
 from bench.processes import processor_seconds
 from tests.house import House, Server, stock_server
+from tests.statements import statements
 
 TARGET = "alias:champion"
 POLICY = """\
@@ -121,7 +122,7 @@ class Bench:
         return Measured(what, borne, *costs, len(statements[len(statements) // 2]))
 
     def _statements(self, server: Server, token: str | None, call: Call) -> list[str]:
-        with self._database.statements() as told:
+        with statements(self._database.uri) as told:
             Client(server.uri, token).post(call.path, call.body)
         return told
 
