@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test check format clean
+.PHONY: help setup demo test bench check format clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -22,6 +22,10 @@ demo: $(STAMP)  ## play a promotion end to end on real data (KEEP=1 leaves the s
 
 test: $(STAMP)  ## run all tests, on SQLite and on a PostgreSQL that they start
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+bench: $(STAMP)  ## measure promotions on PostgreSQL, and hashing (GIGABYTES=10 for the large one)
+	@$(BIN)/python -m bench.promotions
+	@$(BIN)/python -m bench.hashing $(if $(GIGABYTES),--gigabytes $(GIGABYTES))
 
 check: $(STAMP)  ## lint, types and the direction of imports
 	@$(BIN)/ruff format --check .

@@ -1,19 +1,19 @@
-"""What hashing 10 GB does to a server: its speed, its memory, and how long everybody else waits.
+"""What hashing a large file does to a server: its speed, its memory, and how long everybody else waits.
 
-    python -m bench.hashing [--gigabytes 10] [--backend postgresql://...]
+    python -m bench.hashing [--gigabytes 1] [--backend postgresql://...]
 
 Starts a real `lockgate server` in a temporary folder, puts one large sparse file where a version keeps its files, asks
 for a promotion of it, and measures the server while it hashes.
 """
 
 import argparse
-import os
 import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.processes import memory as memory_of
 from sqlalchemy import Engine
 from tests.house import ONE_APPROVAL, House
 
@@ -47,7 +47,7 @@ class Measured:
 def main() -> None:
     """Measure, and print a table."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--gigabytes", type=float, default=10)
+    options.add_argument("--gigabytes", type=float, default=1)
     options.add_argument("--backend", help="a database; a new SQLite file if none is given")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as folder:
@@ -119,31 +119,9 @@ def _measure(house: House, is_over: Callable[[], bool]) -> Measured:
         called = time.perf_counter()
         house.call("vic", "GET", "/requests")
         latencies.append(time.perf_counter() - called)
-        memory = max(memory, _memory(house.server.process.pid))
+        memory = max(memory, memory_of(house.server.process.pid))
         time.sleep(_PAUSE)
     return Measured(time.perf_counter() - begun, tuple(sorted(latencies)), memory)
-
-
-def _memory(root: int) -> int:
-    """Return the resident memory of a process and all that it started, in bytes."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (OSError, IndexError):
-                continue
-    tree = {root}
-    while more := {child for child, parent in parents.items() if parent in tree} - tree:
-        tree |= more
-    return sum(_resident(process) for process in tree)
-
-
-def _resident(process: int) -> int:
-    try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 if __name__ == "__main__":

@@ -114,10 +114,12 @@ class Server:
             self.kill()
 
 
-def stock_server(folder: Path, backend: str) -> Server:
+def stock_server(folder: Path, backend: str, workers: int = 1) -> Server:
     """Plain `mlflow server` on a database."""
     port = free_port()
-    command = [str(SCRIPTS / "mlflow"), "server", "--backend-store-uri", backend, "--port", str(port), "--workers", "1"]
+    command = [
+        str(SCRIPTS / "mlflow"), "server", "--backend-store-uri", backend, "--port", str(port), "--workers", str(workers),
+    ]  # fmt: skip
     return Server(command, folder, port, {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
 
 

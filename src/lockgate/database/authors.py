@@ -1,16 +1,27 @@
 """Who made and changed what stands behind versions, as Lockgate saw it."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import or_, select
+from sqlalchemy import false, literal, or_, select, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import to_ms
-from lockgate.database.tables import authors
+from lockgate.database.tables import authors, principals
 
 MAX_OBJECT = 500
+
+
+@dataclass(frozen=True)
+class Makers:
+    """Names of those who shaped a version."""
+
+    #: Who registered it; empty if that is not known.
+    registrar: str
+    #: Who had a hand in what is behind it, in the order of their names.
+    authors: tuple[str, ...]
 
 
 def add(session: Session, kind: str, thing: str, principal_id: int, now: datetime) -> None:
@@ -30,9 +41,21 @@ def add(session: Session, kind: str, thing: str, principal_id: int, now: datetim
     session.execute(statement.on_conflict_do_nothing())
 
 
-def of(session: Session, things: Iterable[tuple[str, str]]) -> set[int]:
-    """Return the ids of all principals that had a hand in any of these (kind, id) things."""
+def makers(session: Session, things: Iterable[tuple[str, str]], registrar_id: int | None) -> Makers:
+    """Return who shaped a version.
+
+    Args:
+        session: The session.
+        things: A kind and an id of each thing that is behind the version.
+        registrar_id: Who registered it; None if that is not known.
+    """
     wanted = [(authors.c.kind == kind) & (authors.c.object == thing[:MAX_OBJECT]) for kind, thing in things if thing]
-    if not wanted:
-        return set()
-    return set(session.execute(select(authors.c.principal_id).where(or_(*wanted))).scalars())
+    had_a_hand = select(principals.c.name, literal(False).label("registered")).where(
+        principals.c.id.in_(select(authors.c.principal_id).where(or_(false(), *wanted)))
+    )
+    registered = select(principals.c.name, literal(True)).where(principals.c.id == registrar_id)
+    rows = session.execute(union_all(had_a_hand, registered)).all()
+    return Makers(
+        registrar=next((row.name for row in rows if row.registered), ""),
+        authors=tuple(sorted(row.name for row in rows if not row.registered)),
+    )

@@ -5,7 +5,7 @@ import threading
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import BigInteger, ColumnElement, Engine, cast, create_engine, event, func, literal, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
@@ -93,7 +93,13 @@ def writing_session(engine: Engine) -> Session:
 
 
 def reading_session(engine: Engine) -> Session:
-    """Return a session that only reads."""
+    """Return a session that only reads.
+
+    On PostgreSQL each statement sees what is committed when it begins, in a transaction or not: without one, beginning
+    and ending it costs nothing.
+    """
+    if engine.dialect.name == "postgresql":
+        return Session(engine.execution_options(isolation_level="AUTOCOMMIT"))
     return Session(engine)
 
 
@@ -112,6 +118,13 @@ def now(session: Session) -> datetime:
         at = session.execute(text("SELECT clock_timestamp()")).scalar_one()
         return datetime.fromisoformat(str(at)).astimezone(UTC)
     return datetime.now(UTC)
+
+
+def clock_ms(session: Session) -> ColumnElement[int]:
+    """Return the time as `now` tells it, in milliseconds, for a statement to compare with."""
+    if session.get_bind().dialect.name == "postgresql":
+        return cast(func.floor(func.extract("epoch", func.clock_timestamp()) * 1000), BigInteger)
+    return literal(to_ms(now(session)))
 
 
 def to_ms(at: datetime) -> int:

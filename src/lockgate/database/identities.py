@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import to_ms
@@ -32,6 +32,13 @@ class Version:
     registrar_id: int | None
 
 
+# Composed once: that takes longer than asking.
+_MODEL = select(models).where(
+    models.c.workspace == bindparam("of"), models.c.name == bindparam("called"), models.c.deleted_at.is_(None)
+)
+_VERSION = select(versions).where(versions.c.model_id == bindparam("of"), versions.c.number == bindparam("numbered"))
+
+
 def new_id() -> str:
     """Return a fresh id."""
     return uuid.uuid4().hex
@@ -39,9 +46,7 @@ def new_id() -> str:
 
 def model(session: Session, workspace: str, name: str) -> Model | None:
     """Return the living model of this name."""
-    row = session.execute(
-        select(models).where(models.c.workspace == workspace, models.c.name == name, models.c.deleted_at.is_(None))
-    ).first()
+    row = session.execute(_MODEL, {"of": workspace, "called": name}).first()
     return Model(row.id, row.workspace, row.name, row.created_at, row.adopted) if row else None
 
 
@@ -74,7 +79,7 @@ def retire_model(session: Session, model_id: str, now: datetime) -> None:
 
 def version(session: Session, model_id: str, number: int) -> Version | None:
     """Return a version of a model by its number, deleted or not."""
-    row = session.execute(select(versions).where(versions.c.model_id == model_id, versions.c.number == number)).first()
+    row = session.execute(_VERSION, {"of": model_id, "numbered": number}).first()
     return Version(row.id, row.model_id, row.number, row.registrar_id) if row else None
 
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import Row, Select, delete, func, insert, null, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import Kind, Principal
 from lockgate.access.roles import Role, RoleBinding
-from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.engine import clock_ms, from_ms, to_ms
 from lockgate.database.tables import group_members, principals, role_bindings, tokens
 
 
@@ -24,34 +24,69 @@ class Token:
     expires_at: datetime | None
 
 
+_owners = principals.alias()
+#: Each group and each binding of a principal, a row each.
+_standings = union_all(
+    select(
+        group_members.c.principal_id,
+        group_members.c.group_name,
+        null().cast(role_bindings.c.role.type).label("role"),
+        null().cast(role_bindings.c.pattern.type).label("pattern"),
+    ),
+    select(
+        role_bindings.c.principal_id,
+        null().cast(group_members.c.group_name.type).label("group_name"),
+        role_bindings.c.role,
+        role_bindings.c.pattern,
+    ),
+).subquery()
+
+
+_SELECT = (
+    select(
+        *(principals.c[name] for name in ("id", "name", "kind", "active")),
+        _owners.c.name.label("owner"),
+        *(_standings.c[name] for name in ("group_name", "role", "pattern")),
+    )
+    .select_from(principals)
+    .outerjoin(_owners, principals.c.owner_id == _owners.c.id)
+    .outerjoin(_standings, principals.c.id == _standings.c.principal_id)
+)
+_parents = tokens.alias()
+_OF_TOKEN = _SELECT.join(tokens, tokens.c.principal_id == principals.c.id).outerjoin(
+    _parents, tokens.c.parent == _parents.c.digest
+)
+_OWNERS = select(principals.c.name, _owners.c.name.label("owner")).join(_owners, principals.c.owner_id == _owners.c.id)
+
+
 def load(session: Session, ids: Iterable[int]) -> dict[int, Principal]:
     """Return principals by their ids."""
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    owners = principals.alias()
-    groups: dict[int, set[str]] = {}
-    for row in session.execute(select(group_members).where(group_members.c.principal_id.in_(wanted))):
-        groups.setdefault(row.principal_id, set()).add(row.group_name)
-    bindings: dict[int, list[RoleBinding]] = {}
-    for row in session.execute(select(role_bindings).where(role_bindings.c.principal_id.in_(wanted))):
-        bindings.setdefault(row.principal_id, []).append(RoleBinding(Role(row.role), row.pattern))
-    return {
-        row.id: Principal(
-            id=row.id,
-            name=row.name,
-            kind=Kind(row.kind),
-            active=row.active,
-            groups=frozenset(groups.get(row.id, ())),
-            bindings=tuple(bindings.get(row.id, ())),
-            owner=row.owner,
-        )
-        for row in session.execute(
-            select(principals, owners.c.name.label("owner"))
-            .outerjoin(owners, principals.c.owner_id == owners.c.id)
-            .where(principals.c.id.in_(wanted))
-        )
-    }
+    found = _principals(session, _SELECT.where(principals.c.id.in_(wanted)))
+    return {principal.id: principal for principal in found}
+
+
+def _principals(session: Session, statement: Select[tuple[object, ...]]) -> list[Principal]:
+    found: dict[int, list[Row[tuple[object, ...]]]] = {}
+    for row in session.execute(statement):
+        found.setdefault(row.id, []).append(row)
+    return [_principal(rows) for rows in found.values()]
+
+
+def _principal(rows: list[Row[tuple[object, ...]]]) -> Principal:
+    """Return a principal from its rows, one for each of its groups and bindings."""
+    first = rows[0]
+    return Principal(
+        id=first.id,
+        name=first.name,
+        kind=Kind(first.kind),
+        active=first.active,
+        groups=frozenset(row.group_name for row in rows if row.group_name is not None),
+        bindings=tuple(RoleBinding(Role(row.role), row.pattern) for row in rows if row.role is not None),
+        owner=first.owner,
+    )
 
 
 def find(session: Session, name: str) -> Principal | None:
@@ -73,23 +108,19 @@ def every(session: Session) -> list[Principal]:
     return sorted(load(session, ids).values(), key=lambda principal: principal.name)
 
 
-def of_token(session: Session, digest: str, use: str, now: datetime) -> Principal | None:
-    """Return the active principal behind a valid token of a use: `api`, `session` or `sign-in`."""
-    parent = tokens.alias()
-    found = session.execute(
-        select(tokens.c.principal_id)
-        .outerjoin(parent, tokens.c.parent == parent.c.digest)
-        .where(
-            tokens.c.digest == digest,
-            tokens.c.use == use,
-            tokens.c.revoked_at.is_(None),
-            or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > to_ms(now)),
-            parent.c.revoked_at.is_(None),
-            or_(parent.c.expires_at.is_(None), parent.c.expires_at > to_ms(now)),
-        )
-    ).scalar()
-    principal = load(session, [found]).get(found) if found is not None else None
-    return principal if principal is not None and principal.active else None
+def of_token(session: Session, digest: str, use: str) -> Principal | None:
+    """Return the active principal behind a token that is valid now, of a use: `api`, `session` or `sign-in`."""
+    at = clock_ms(session)
+    statement = _OF_TOKEN.where(
+        principals.c.active,
+        tokens.c.digest == digest,
+        tokens.c.use == use,
+        tokens.c.revoked_at.is_(None),
+        or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at),
+        _parents.c.revoked_at.is_(None),
+        or_(_parents.c.expires_at.is_(None), _parents.c.expires_at > at),
+    )
+    return next(iter(_principals(session, statement)), None)
 
 
 def stored_password(session: Session, name: str) -> tuple[int, str] | None:
@@ -120,12 +151,7 @@ def set_owner(session: Session, principal_id: int, owner_id: int) -> None:
 
 def owners_of(session: Session, names: Iterable[str]) -> dict[str, str]:
     """Return the owners of those of these principals that have one, by name."""
-    owners = principals.alias()
-    rows = session.execute(
-        select(principals.c.name, owners.c.name.label("owner"))
-        .join(owners, principals.c.owner_id == owners.c.id)
-        .where(principals.c.name.in_(list(names)))
-    )
+    rows = session.execute(_OWNERS.where(principals.c.name.in_(list(names))))
     return {row.name: row.owner for row in rows}
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, or_, select, update
+from sqlalchemy import Row, and_, bindparam, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -48,9 +48,12 @@ class KnownPlace:
     hashed_at: int | None = None
 
 
+_PLACE = select(places).where(places.c.place == bindparam("at"))
+
+
 def load(session: Session, location: str) -> KnownPlace | None:
     """Return what is known of a place."""
-    row = session.execute(select(places).where(places.c.place == _key(location))).first()
+    row = session.execute(_PLACE, {"at": _key(location)}).first()
     return _known(row) if row is not None else None
 
 

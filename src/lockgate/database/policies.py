@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select
+from sqlalchemy import Row, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import from_ms, to_ms
@@ -40,17 +40,21 @@ def _read(source: str) -> Policy:
 _DEFAULT = StoredPolicy(DEFAULT_VERSION, DEFAULT_POLICY, "lockgate", None)
 
 
+_NEWEST = select(policies).order_by(policies.c.version.desc()).limit(1)
+_OF_VERSION = select(policies).where(policies.c.version == bindparam("numbered"))
+
+
 def current(session: Session) -> StoredPolicy:
     """Return the policy that is in force."""
-    newest = session.execute(select(func.max(policies.c.version))).scalar()
-    return _DEFAULT if newest is None else of_version(session, newest)
+    row = session.execute(_NEWEST).first()
+    return _DEFAULT if row is None else _stored(row)
 
 
 def of_version(session: Session, version: int) -> StoredPolicy:
     """Return a version of the policy that a request is pinned to."""
     if version == DEFAULT_VERSION:
         return _DEFAULT
-    return _stored(session.execute(select(policies).where(policies.c.version == version)).one())
+    return _stored(session.execute(_OF_VERSION, {"numbered": version}).one())
 
 
 def find(session: Session, version: int) -> StoredPolicy | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Row, Select, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.database import people
@@ -16,6 +16,22 @@ from lockgate.gates.judge import GateResult, Outcome
 from lockgate.promotions.request import LIVE, PromotionRequest, State
 from lockgate.promotions.target import Target
 from lockgate.reviews.standing import Review, Verdict
+
+#: All of a request but its evidence and gates, which can be long. Composed once: that takes longer than asking.
+_SELECT: Select[tuple[object, ...]] = (
+    select(
+        *(column for column in requests.c if column.name not in ("evidence", "gates")),
+        models.c.name.label("model"),
+        versions.c.number.label("version"),
+        principals.c.name.label("requester"),
+    )
+    .join(models, requests.c.model_id == models.c.id)
+    .join(versions, requests.c.version_id == versions.c.id)
+    .join(principals, requests.c.requester_id == principals.c.id)
+)
+
+
+_GET = _SELECT.where(requests.c.id == bindparam("numbered"))
 
 
 @dataclass(frozen=True)
@@ -59,18 +75,18 @@ def add(session: Session, new: NewRequest) -> PromotionRequest:
 
 def get(session: Session, request_id: int) -> PromotionRequest:
     """Return a request that exists."""
-    return _request(session.execute(_select().where(requests.c.id == request_id)).one())
+    return _request(session.execute(_GET, {"numbered": request_id}).one())
 
 
 def find(session: Session, request_id: int, workspace: str) -> PromotionRequest | None:
     """Return a request of a workspace, if there is one of this number."""
-    row = session.execute(_select().where(requests.c.id == request_id, requests.c.workspace == workspace)).first()
-    return _request(row) if row else None
+    row = session.execute(_GET, {"numbered": request_id}).first()
+    return _request(row) if row and row.workspace == workspace else None
 
 
 def live(session: Session, model_id: str, target: Target | None = None) -> list[PromotionRequest]:
     """Return a model's live requests, oldest first; for one target or for all."""
-    statement = _select().where(requests.c.model_id == model_id, requests.c.state.in_(LIVE))
+    statement = _SELECT.where(requests.c.model_id == model_id, requests.c.state.in_(LIVE))
     if target is not None:
         statement = statement.where(requests.c.target == str(target))
     return [_request(row) for row in session.execute(statement.order_by(requests.c.id))]
@@ -79,8 +95,7 @@ def live(session: Session, model_id: str, target: Target | None = None) -> list[
 def superseded_before(session: Session, request: PromotionRequest) -> PromotionRequest | None:
     """Return the request for the same thing just before this one, if it was superseded."""
     row = session.execute(
-        _select()
-        .where(
+        _SELECT.where(
             requests.c.version_id == request.version_id,
             requests.c.target == str(request.target),
             requests.c.id < request.id,
@@ -138,7 +153,7 @@ def search(session: Session, wanted: Filter, limit: int) -> list[PromotionReques
         conditions.append(requests.c.id.in_(reviewed))
     if wanted.before_id is not None:
         conditions.append(requests.c.id < wanted.before_id)
-    statement = _select().where(and_(*conditions)).order_by(requests.c.id.desc()).limit(limit)
+    statement = _SELECT.where(and_(*conditions)).order_by(requests.c.id.desc()).limit(limit)
     return [_request(row) for row in session.execute(statement)]
 
 
@@ -181,9 +196,9 @@ def set_evidence(session: Session, request_id: int, new: Evidence) -> None:
 
 
 def set_gates(session: Session, request_id: int, results: Sequence[GateResult]) -> None:
-    """Keep what the gates came to."""
+    """Keep what the gates came to; a row that says so already is not written again."""
     text = canonical([asdict(result) for result in results])
-    session.execute(update(requests).where(requests.c.id == request_id).values(gates=text))
+    session.execute(update(requests).where(requests.c.id == request_id, requests.c.gates != text).values(gates=text))
 
 
 def gates(session: Session, request_id: int) -> tuple[GateResult, ...]:
@@ -347,20 +362,6 @@ def approved_evidence(session: Session, version_id: str, target: Target) -> Evid
         .limit(1)
     ).scalar()
     return Evidence.from_json(json.loads(text)) if text is not None else None
-
-
-def _select() -> Select[tuple[object, ...]]:
-    return (
-        select(
-            *(column for column in requests.c if column.name not in ("evidence", "gates")),
-            models.c.name.label("model"),
-            versions.c.number.label("version"),
-            principals.c.name.label("requester"),
-        )
-        .join(models, requests.c.model_id == models.c.id)
-        .join(versions, requests.c.version_id == versions.c.id)
-        .join(principals, requests.c.requester_id == principals.c.id)
-    )
 
 
 def _request(row: Row[tuple[object, ...]]) -> PromotionRequest:

@@ -69,11 +69,15 @@ class Evidence:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the canonical form, with its name in front."""
-        return "sha256:" + hashlib.sha256(canonical(asdict(self)).encode()).hexdigest()
+        return "sha256:" + hashlib.sha256(self._text.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON can hold it."""
-        return json.loads(canonical(asdict(self)))  # type: ignore[no-any-return]
+        return json.loads(self._text)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _text(self) -> str:
+        return canonical(asdict(self))
 
     @classmethod
     def from_json(cls, data: JsonMap) -> "Evidence":

@@ -132,6 +132,12 @@ class Gate(_Part):
     #: Who may report the check; without it any service account, and people who did not shape the version.
     from_: Selectors = Field(default=(), alias="from")
 
+    @property
+    def compares(self) -> bool:
+        """Whether it may look at the incumbent. An expression that names it anywhere may, be it in a string."""
+        is_named = self.expr is not None and "incumbent" in self.expr
+        return is_named or self.same_dataset is not None or self.when != "always"
+
     @model_validator(mode="after")
     def _has_one_condition(self) -> Self:
         given = [name for name in _CONDITIONS if getattr(self, name) is not None]

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from lockgate.database import history, requests
-from lockgate.database.identities import Version
 from lockgate.events.event import EventType
-from lockgate.promotions.request import State
+from lockgate.promotions.request import PromotionRequest, State
 from lockgate.promotions.target import Target
-from lockgate.registry.adoption import identify_version
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.pointers import Change
 
@@ -29,10 +27,10 @@ def settle(
     for change in changes:
         decision = decisions.get(change.target)
         for number in sorted(change.lost):
-            version = _version(mutation, number)
+            version = mutation.version(number)
             history.end_tenure(mutation.session, mutation.model.id, change.target, version.id, mutation.now)
         for number in sorted(change.gained):
-            version = _version(mutation, number)
+            version = mutation.version(number)
             history.begin_tenure(
                 mutation.session,
                 mutation.model.id,
@@ -46,30 +44,25 @@ def settle(
             _supersede(mutation, change, promoted_request)
 
 
-def _version(mutation: Mutation, number: int) -> Version:
-    return identify_version(mutation.session, mutation.model, number)
-
-
 def _supersede(mutation: Mutation, change: Change, promoted_request: int | None) -> None:
     outcome = f"{mutation.caller.principal.name} moved {change.target} to version {max(change.gained)}"
     for request in requests.live(mutation.session, mutation.model.id, change.target):
         if request.id == promoted_request:
             continue
-        end(mutation, request.id, State.SUPERSEDED, EventType.REQUEST_SUPERSEDED, outcome)
+        end(mutation, request, State.SUPERSEDED, EventType.REQUEST_SUPERSEDED, outcome)
 
 
-def end(mutation: Mutation, request_id: int, state: State, event: EventType | None, outcome: str) -> None:
-    """End a request and say so; without an event where the caller tells the whole of it."""
-    request = requests.get(mutation.session, request_id)
+def end(mutation: Mutation, request: PromotionRequest, state: State, event: EventType | None, outcome: str) -> None:
+    """End a request, as it was read in this mutation, and say so; without an event where the caller tells of it."""
     request.check_change(state)
-    requests.set_state(mutation.session, request_id, state, outcome)
+    requests.set_state(mutation.session, request.id, state, outcome)
     if event is None:
         return
     mutation.record(
         event,
         version=request.version,
         target=str(request.target),
-        request_id=request_id,
+        request_id=request.id,
         before={"state": request.state},
         after={"state": state},
         reason=outcome,

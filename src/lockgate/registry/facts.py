@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 import yaml
-from mlflow.entities import LoggedModel, Run
+from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 from mlflow.server.handlers import (
     _get_artifact_repo_mlflow_artifacts,
@@ -21,18 +21,23 @@ from mlflow.server.handlers import (
 )
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
-from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelTag
+from mlflow.store.model_registry.dbmodels.models import (
+    SqlModelVersion,
+    SqlModelVersionTag,
+    SqlRegisteredModelTag,
+)
 from mlflow.store.tracking.dbmodels.models import SqlLoggedModelMetric
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 from mlflow.utils.uri import append_to_uri_path
-from sqlalchemy import select
+from sqlalchemy import Row, Select, bindparam, literal, select, union_all
 from sqlalchemy.orm import Session
 
-from lockgate.database import authors, people
+from lockgate.database import authors
 from lockgate.database.identities import Model, Version
 from lockgate.evidence.manifest import Artifacts, Hashing
-from lockgate.evidence.record import NOT_LOOKED_AT, Dataset, Evidence, Provenance
+from lockgate.evidence.record import NOT_LOOKED_AT, Evidence, Provenance
 from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, lies_below, logged_models_in
+from lockgate.registry.runs import KnownRun, read_run
 
 _MAX_MODEL_FILE = 1_000_000
 
@@ -112,6 +117,34 @@ def _locate(storage_location: str, file: str) -> tuple[ArtifactRepository, str]:
     return _get_artifact_repository_for_uri(storage_location), file
 
 
+# Composed once: that takes longer than asking.
+_VERSION: Select[Any] = select(
+    SqlModelVersion.creation_time,
+    SqlModelVersion.source,
+    SqlModelVersion.storage_location,
+    SqlModelVersion.run_id,
+    SqlModelVersion.description,
+).where(
+    SqlModelVersion.workspace == bindparam("of"),
+    SqlModelVersion.name == bindparam("called"),
+    SqlModelVersion.version == bindparam("numbered"),
+)
+_TAGS = union_all(
+    select(literal(True).label("of_version"), SqlModelVersionTag.key, SqlModelVersionTag.value).where(
+        SqlModelVersionTag.workspace == bindparam("of"),
+        SqlModelVersionTag.name == bindparam("called"),
+        SqlModelVersionTag.version == bindparam("numbered"),
+    ),
+    select(literal(False), SqlRegisteredModelTag.key, SqlRegisteredModelTag.value).where(
+        SqlRegisteredModelTag.workspace == bindparam("of"), SqlRegisteredModelTag.name == bindparam("called")
+    ),
+)
+
+
+def _key(workspace: str, name: str, number: int) -> dict[str, Any]:
+    return {"of": workspace, "called": name, "numbered": number}
+
+
 def gather(
     session: Session,
     tracking: TrackingStore,
@@ -128,34 +161,27 @@ def gather(
         version: The version.
         files: What is known of its files.
     """
-    row = session.execute(
-        select(SqlModelVersion).where(
-            SqlModelVersion.workspace == model.workspace,
-            SqlModelVersion.name == model.name,
-            SqlModelVersion.version == version.number,
-        )
-    ).scalar_one()
-    run = _run(tracking, row.run_id)
+    row = session.execute(_VERSION, _key(model.workspace, model.name, version.number)).one()
+    run = read_run(tracking, row.run_id)
     destination = tracking.authorship.destination
-    made_by = authors.of(session, _made_of(row, run, destination))
+    makers = authors.makers(session, _made_of(row, run, destination), version.registrar_id)
     origin = _origin(tracking, row, run, destination)
-    registrar = version.registrar_id
-    known = people.load(session, made_by | ({registrar} if registrar is not None else set()))
+    version_tags, model_tags = _tags(session, model, version.number)
     return Evidence(
         number=version.number,
         created_at=row.creation_time or 0,
         source=row.source or "",
         run_id=row.run_id or "",
         description=row.description or "",
-        version_tags={tag.key: tag.value or "" for tag in row.model_version_tags},
-        model_tags=_model_tags(session, model),
+        version_tags=version_tags,
+        model_tags=model_tags,
         provenance=origin,
         artifacts=_settled(files.artifacts),
         model_file=files.model_file.state,
         signature=files.model_file.signature,
         has_input_example=files.model_file.has_input_example,
-        registrar=known[registrar].name if registrar is not None else "",
-        authors=tuple(sorted(known[author].name for author in made_by)),
+        registrar=makers.registrar,
+        authors=makers.authors,
         **(_run_facts(tracking, row, run) if run is not None and origin is Provenance.OWN else {}),
     )
 
@@ -165,7 +191,7 @@ def _settled(artifacts: Artifacts) -> Artifacts:
     return replace(artifacts, reason="") if artifacts.state is Hashing.PENDING else artifacts
 
 
-def _origin(tracking: TrackingStore, row: SqlModelVersion, run: Run | None, destination: str) -> Provenance:
+def _origin(tracking: TrackingStore, row: Row[Any], run: KnownRun | None, destination: str) -> Provenance:
     """Say whether a version's files lie where its run, or a logged model of its run, keeps them.
 
     MLflow checks the like only where the files are local or go through the server, and not for `models:/m-...`.
@@ -176,7 +202,7 @@ def _origin(tracking: TrackingStore, row: SqlModelVersion, run: Run | None, dest
     if urlparse(location).scheme == "runs":
         of_run, _ = RunsArtifactRepository.parse_runs_uri(location)
         return Provenance.OWN if of_run == row.run_id else Provenance.FOREIGN
-    if lies_below(location, run.info.artifact_uri, destination):
+    if lies_below(location, run.artifact_uri, destination):
         return Provenance.OWN
     for model_id in logged_models_in(filter(None, (row.source, row.storage_location))):
         logged = _logged_model(tracking, model_id)
@@ -195,69 +221,42 @@ def _logged_model(tracking: TrackingStore, model_id: str) -> LoggedModel | None:
 
 def storage_location(session: Session, workspace: str, name: str, number: int) -> str:
     """Return where a version's artifacts are; nothing if there is no such version."""
-    row = session.execute(
-        select(SqlModelVersion.storage_location, SqlModelVersion.source).where(
-            SqlModelVersion.workspace == workspace,
-            SqlModelVersion.name == name,
-            SqlModelVersion.version == number,
-        )
-    ).first()
+    row = session.execute(_VERSION, _key(workspace, name, number)).first()
     return (row.storage_location or row.source or "") if row else ""
 
 
-def _run(tracking: TrackingStore, run_id: str | None) -> Run | None:
-    if not run_id:
-        return None
-    try:
-        return tracking.get_run(run_id)
-    except MlflowException:
-        return None
-
-
-def _run_facts(tracking: TrackingStore, row: SqlModelVersion, run: Run) -> dict[str, Any]:
+def _run_facts(tracking: TrackingStore, row: Row[Any], run: KnownRun) -> dict[str, Any]:
     others = _metrics_of_other_models(tracking, row, run)
     return {
-        "metrics": {name: value for name, value in run.data.metrics.items() if name not in others},
-        "params": dict(run.data.params),
-        "tags": dict(run.data.tags),
-        "datasets": tuple(
-            sorted(
-                (
-                    Dataset(
-                        given.dataset.name,
-                        given.dataset.digest,
-                        next((t.value for t in given.tags if t.key == "mlflow.data.context"), ""),
-                    )
-                    for given in run.inputs.dataset_inputs
-                ),
-                key=lambda dataset: (dataset.name, dataset.digest, dataset.context),
-            )
-        ),
+        "metrics": {name: value for name, value in run.metrics.items() if name not in others},
+        "params": run.params,
+        "tags": run.tags,
+        "datasets": run.datasets,
     }
 
 
-def _metrics_of_other_models(tracking: TrackingStore, row: SqlModelVersion, run: Run) -> set[str]:
+def _metrics_of_other_models(tracking: TrackingStore, row: Row[Any], run: KnownRun) -> set[str]:
     """Return the metrics that the run logged for other models than this one: a run may train several."""
     locations = [location for location in (row.source, row.storage_location) if location]
     mine = {*logged_models_in(locations), *_named_by_run(tracking, run, locations)}
     with tracking.ManagedSessionMaker() as session:
         rows = session.execute(
             select(SqlLoggedModelMetric.metric_name, SqlLoggedModelMetric.model_id)
-            .where(SqlLoggedModelMetric.run_id == run.info.run_id)
+            .where(SqlLoggedModelMetric.run_id == run.id)
             .distinct()
         ).all()
     of_mine = {name for name, model_id in rows if model_id in mine}
     return {name for name, _ in rows} - of_mine
 
 
-def _named_by_run(tracking: TrackingStore, run: Run, locations: list[str]) -> set[str]:
+def _named_by_run(tracking: TrackingStore, run: KnownRun, locations: list[str]) -> set[str]:
     """Return the ids of the logged models that `runs:/RUN/NAME` locations name."""
     found = set()
     for location in locations:
         if urlparse(location).scheme == "runs":
             _, path = RunsArtifactRepository.parse_runs_uri(location)
             name = (path or "").partition("/")[0]
-            logged = logged_model_named(tracking, run.info.experiment_id, run.info.run_id, name)
+            logged = logged_model_named(tracking, run.experiment_id, run.id, name)
             found |= {logged.model_id} if logged else set()
     return found
 
@@ -279,9 +278,9 @@ def logged_model_named(tracking: TrackingStore, experiment_id: str, run_id: str,
             return None
 
 
-def _made_of(row: SqlModelVersion, run: Run | None, destination: str) -> list[tuple[str, str]]:
+def _made_of(row: Row[Any], run: KnownRun | None, destination: str) -> list[tuple[str, str]]:
     things = [(RUN, row.run_id or "")]
-    for uri in (row.source, row.storage_location, run.info.artifact_uri if run else None):
+    for uri in (row.source, row.storage_location, run.artifact_uri if run else None):
         path = urlparse(uri or "").path
         folder = artifact_folder(uri or "", destination)
         things.append((ARTIFACTS, folder))
@@ -291,10 +290,8 @@ def _made_of(row: SqlModelVersion, run: Run | None, destination: str) -> list[tu
     return list(dict.fromkeys(things))
 
 
-def _model_tags(session: Session, model: Model) -> dict[str, str]:
-    rows = session.execute(
-        select(SqlRegisteredModelTag.key, SqlRegisteredModelTag.value).where(
-            SqlRegisteredModelTag.workspace == model.workspace, SqlRegisteredModelTag.name == model.name
-        )
-    )
-    return {key: value or "" for key, value in rows}
+def _tags(session: Session, model: Model, number: int) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the tags of a version, and those of its model."""
+    rows = session.execute(_TAGS, _key(model.workspace, model.name, number)).all()
+    tags = {whose: {row.key: row.value or "" for row in rows if row.of_version is whose} for whose in (True, False)}
+    return tags[True], tags[False]

@@ -2,23 +2,23 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import LOCKGATE, Caller, current_caller
 from lockgate.audit.entry import AuditEntry, AuditOutcome
 from lockgate.database import engine as db
-from lockgate.database.identities import Model
+from lockgate.database.identities import Model, Version
 from lockgate.database.record import record
 from lockgate.errors import NotFound
 from lockgate.events.event import EventType
 from lockgate.registry import pointers
-from lockgate.registry.adoption import identify_model
+from lockgate.registry.adoption import identify_model, identify_version
 from lockgate.registry.pointers import Pointers
 from lockgate.registry.transaction import transaction
 
@@ -34,6 +34,7 @@ class Mutation:
     name: str
     found: Model | None
     pointers: Pointers
+    _versions: dict[int, Version] = field(default_factory=dict)
 
     @property
     def model(self) -> Model:
@@ -45,6 +46,12 @@ class Mutation:
         if self.found is None:
             raise NotFound(f"Registered Model with name={self.name} not found")
         return self.found
+
+    def version(self, number: int) -> Version:
+        """Return the identity of a version that is in MLflow's table. It never changes, so it is looked up once."""
+        if number not in self._versions:
+            self._versions[number] = identify_version(self.session, self.model, number)
+        return self._versions[number]
 
     def by_lockgate(self) -> "Mutation":
         """Return the same mutation as something that Lockgate does by itself."""
@@ -101,11 +108,14 @@ def mutation(engine: Engine, workspace: str, name: str) -> Iterator[Mutation]:
         yield Mutation(session, current_caller(), now, workspace, name, found, held)
 
 
+_LOCK = (
+    select(SqlRegisteredModel.creation_time)
+    .where(SqlRegisteredModel.workspace == bindparam("of"), SqlRegisteredModel.name == bindparam("called"))
+    .with_for_update()  # nothing on SQLite, where the whole file is locked
+)
+
+
 def _lock(session: Session, workspace: str, name: str) -> int | None:
     """Lock a model's row and return its creation time, or None if there is no such model."""
-    row = session.execute(
-        select(SqlRegisteredModel.creation_time)
-        .where(SqlRegisteredModel.workspace == workspace, SqlRegisteredModel.name == name)
-        .with_for_update()  # nothing on SQLite, where the whole file is locked
-    ).first()
+    row = session.execute(_LOCK, {"of": workspace, "called": name}).first()
     return (row.creation_time or 0) if row else None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelAlias
-from sqlalchemy import select
+from sqlalchemy import bindparam, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from lockgate.promotions.target import TARGET_STAGES, Target
@@ -69,23 +69,23 @@ class Pointers:
 NONE = Pointers({})
 
 
+# Composed once: that takes longer than asking.
+_POINTERS = union_all(
+    select(literal("stage").label("kind"), SqlModelVersion.current_stage.label("name"), SqlModelVersion.version).where(
+        SqlModelVersion.workspace == bindparam("of"),
+        SqlModelVersion.name == bindparam("called"),
+        SqlModelVersion.current_stage.in_(TARGET_STAGES),
+    ),
+    select(literal("alias"), SqlRegisteredModelAlias.alias, SqlRegisteredModelAlias.version).where(
+        SqlRegisteredModelAlias.workspace == bindparam("of"), SqlRegisteredModelAlias.name == bindparam("called")
+    ),
+)
+
+
 def read(session: Session, workspace: str, name: str) -> Pointers:
     """Return the pointers of a model as MLflow's tables have them now."""
+    rows = session.execute(_POINTERS, {"of": workspace, "called": name})
     found: dict[Target, set[int]] = {}
-    staged = session.execute(
-        select(SqlModelVersion.current_stage, SqlModelVersion.version).where(
-            SqlModelVersion.workspace == workspace,
-            SqlModelVersion.name == name,
-            SqlModelVersion.current_stage.in_(TARGET_STAGES),
-        )
-    )
-    for stage, version in staged:
-        found.setdefault(Target("stage", stage), set()).add(version)
-    aliased = session.execute(
-        select(SqlRegisteredModelAlias.alias, SqlRegisteredModelAlias.version).where(
-            SqlRegisteredModelAlias.workspace == workspace, SqlRegisteredModelAlias.name == name
-        )
-    )
-    for alias, version in aliased:
-        found.setdefault(Target("alias", alias), set()).add(version)
+    for row in rows:
+        found.setdefault(Target(row.kind, row.name), set()).add(row.version)
     return Pointers({target: frozenset(versions) for target, versions in found.items()})

@@ -144,7 +144,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             super().delete_registered_model(name)
             settle(begun, changes, {})
             for request in requests.live(begun.session, begun.model.id):
-                end(begun, request.id, State.WITHDRAWN, EventType.REQUEST_WITHDRAWN, "the model was deleted")
+                end(begun, request, State.WITHDRAWN, EventType.REQUEST_WITHDRAWN, "the model was deleted")
             identities.retire_model(begun.session, begun.model.id, begun.now)
             begun.record(EventType.MODEL_DELETED, before=_shown(begun.pointers))
 
@@ -233,7 +233,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
                 if request.version_id == gone.id:
                     end(
                         begun,
-                        request.id,
+                        request,
                         State.WITHDRAWN,
                         EventType.REQUEST_WITHDRAWN,
                         "the version was deleted",

@@ -16,7 +16,6 @@ from lockgate.access.credentials import NOBODYS_HASH, TOKEN_PREFIX, password_mat
 from lockgate.access.principals import Caller, Principal, calling
 from lockgate.access.roles import Permission
 from lockgate.database import people
-from lockgate.database.engine import now
 from lockgate.errors import LockgateError, Refused, Unauthenticated
 from lockgate.registry.transaction import reading
 from lockgate.server import failures
@@ -99,7 +98,7 @@ class Edge:
 
     def _by_token(self, token: str, use: str) -> Principal:
         with reading(self._engine) as session:
-            found = people.of_token(session, token_digest(token), use, now(session))
+            found = people.of_token(session, token_digest(token), use)
         if found is None:
             raise Unauthenticated(
                 "The token is not valid (any more). An administrator makes a new one with `lockgate tokens create`."

@@ -20,7 +20,6 @@ from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict, why_not
 from lockgate.workflow.case import Matter, exclusions, seal, weigh
 from lockgate.workflow.files import look_at_files
-from lockgate.workflow.promote import version_id
 from lockgate.workflow.rollback import Decided
 from lockgate.workflow.stores import Stores
 from lockgate.workflow.submit import check_version
@@ -108,7 +107,7 @@ def _carry_out(
             model_id=begun.model.id,
             target=target,
             version_id=known.id,
-            previous_version_id=version_id(begun, before),
+            previous_version_id=begun.version(before).id if before is not None else None,
             request_id=None,
             policy_version=policies.current(begun.session).version,
             evidence_digest=evidence.digest,

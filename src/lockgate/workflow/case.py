@@ -19,7 +19,9 @@ from lockgate.database import (
     requests,
     seals,
 )
+from lockgate.database.holds import Hold
 from lockgate.database.identities import Model
+from lockgate.database.noted import Noted, about
 from lockgate.decisions.verdict import Verdict, decide, people_decide
 from lockgate.errors import Conflict, ConflictOnRecord, NotFound
 from lockgate.events.event import EventType
@@ -29,14 +31,13 @@ from lockgate.gates.judge import Facts, judge
 from lockgate.gates.policy import Rule
 from lockgate.promotions.request import LIVE, PromotionRequest, State
 from lockgate.promotions.target import Target
-from lockgate.registry.adoption import identify_version
 from lockgate.registry.aftermath import end
 from lockgate.registry.facts import Files, gather, storage_location
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Review
 from lockgate.wire import rfc3339
-from lockgate.workflow.files import look_at_files, places_of
+from lockgate.workflow.files import files_at, places_of
 from lockgate.workflow.stores import Stores
 
 
@@ -62,6 +63,7 @@ class Judgement:
     """What a matter has come to, and what that rests on."""
 
     verdict: Verdict
+    #: Evidence of the version that holds the target now, if any gate compares with it.
     incumbent: Evidence | None
     excluded: Mapping[str, str]
 
@@ -73,7 +75,7 @@ class Case:
     request: PromotionRequest
     rules: tuple[Rule, ...]
     evidence: Evidence
-    #: Evidence of the version that holds the target now.
+    #: Evidence of the version that holds the target now, if any gate compares with it.
     incumbent: Evidence | None
     reviews: tuple[Review, ...]
     excluded: Mapping[str, str]
@@ -101,7 +103,11 @@ def request_named(stores: Stores, request_id: int) -> PromotionRequest:
         NotFound: if there is none in this workspace.
     """
     with reading(stores.registry.engine) as session:
-        found = requests.find(session, request_id, stores.registry.workspace)
+        return _named(session, stores, request_id)
+
+
+def _named(session: Session, stores: Stores, request_id: int) -> PromotionRequest:
+    found = requests.find(session, request_id, stores.registry.workspace)
     if found is None:
         raise NotFound(f"There is no promotion request {request_id}. `lockgate requests` lists them.")
     return found
@@ -115,8 +121,10 @@ def opened(stores: Stores, request_id: int) -> Iterator[Opened]:
         NotFound: if there is no such request.
         Conflict: if it has ended.
     """
-    known = request_named(stores, request_id)
-    files = look_at_files(stores, known.model, known.version)
+    with reading(stores.registry.engine) as session:
+        known = _named(session, stores, request_id)
+        location = storage_location(session, known.workspace, known.model, known.version)
+    files = files_at(stores, location)
     with stores.registry.mutation(known.model) as begun:
         case = assess(begun, stores, requests.get(begun.session, request_id), files)
         yield Opened(begun, case, files)
@@ -172,7 +180,8 @@ def study(
 
 def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Judgement:
     """Judge a matter: its gates, its reviews, and whatever else stands in the way."""
-    incumbent = _incumbent(session, stores, matter.model, matter.holder)
+    noted = about(session, matter.model, matter.version_id, now)
+    incumbent = _incumbent(session, stores, matter)
     excluded = exclusions(session, matter.requester, matter.evidence)
     facts = Facts(
         model=matter.model.name,
@@ -180,11 +189,12 @@ def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Ju
         incumbent=incumbent,
         requester=matter.requester,
         makers=frozenset(excluded),
-        checks=checks.newest(session, [matter.version_id]).get(matter.version_id, {}),
-        held_since=history.holding_since(session, matter.version_id),
+        checks=checks.newest(session, [matter.version_id]).get(matter.version_id, {}) if noted.checks else {},
+        held_since=history.holding_since(session, matter.version_id) if noted.tenures else {},
         now=now,
     )
     results = [result for rule in matter.rules for result in judge(rule, facts)]
+    held = holds.on_version(session, matter.version_id) if noted.holds else []
     verdict = decide(
         matter.rules,
         results,
@@ -193,9 +203,9 @@ def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Ju
         matter.evidence.digest,
         excluded,
         now,
-        obstacles(session, matter, now),
+        obstacles(session, matter, noted, held, now),
     )
-    verdict = replace(verdict, warnings=(*_held_elsewhere(session, matter), *verdict.warnings))
+    verdict = replace(verdict, warnings=(*_held_elsewhere(held, matter), *verdict.warnings))
     return Judgement(verdict, incumbent, excluded)
 
 
@@ -211,7 +221,7 @@ def exclusions(session: Session, requester: str, evidence: Evidence) -> dict[str
     return excluded
 
 
-def obstacles(session: Session, matter: Matter, now: datetime) -> list[str]:
+def obstacles(session: Session, matter: Matter, noted: Noted, held: Sequence[Hold], now: datetime) -> list[str]:
     """Return what stands in the way of a promotion apart from gates and reviews, a sentence each."""
     if not matter.rules:
         return []
@@ -220,24 +230,24 @@ def obstacles(session: Session, matter: Matter, now: datetime) -> list[str]:
         *(
             f"Version {hold.version} is on hold since {rfc3339(hold.at)} ({hold.by}: {hold.reason.rstrip('.')}). "
             f"Somebody who reviews, operates or maintains lifts that (`lockgate unhold {hold.id}`)."
-            for hold in holds.on_version(session, matter.version_id)
+            for hold in held
             if hold.binds(matter.target)
         ),
-        *one_off_freezes(session, matter.model, matter.target, now),
+        *(one_off_freezes(session, matter.model, matter.target, now) if noted.freezes else ()),
         *(
             f"{emergency.by} broke the glass for {emergency.target} at {rfc3339(emergency.at)}, and no second person "
             f"has reviewed that by {rfc3339(emergency.review_by)}: until somebody does (`lockgate "
             f"break-glass-review {emergency.id}`), nothing of '{matter.model.name}' is promoted."
-            for emergency in break_glass.of_model(session, matter.model.id)
+            for emergency in (break_glass.of_model(session, matter.model.id) if noted.emergencies else ())
             if emergency.is_overdue(now)
         ),
     ]
 
 
-def _held_elsewhere(session: Session, matter: Matter) -> list[str]:
+def _held_elsewhere(held: Sequence[Hold], matter: Matter) -> list[str]:
     return [
         f"Version {hold.version} is on hold for {hold.target} ({hold.by}: {hold.reason.rstrip('.')})."
-        for hold in holds.on_version(session, matter.version_id)
+        for hold in held
         if not hold.binds(matter.target)
     ]
 
@@ -271,13 +281,13 @@ def foreign_files(evidence: Evidence) -> list[str]:
     ]
 
 
-def _incumbent(session: Session, stores: Stores, model: Model, holder: int | None) -> Evidence | None:
-    if holder is None:
+def _incumbent(session: Session, stores: Stores, matter: Matter) -> Evidence | None:
+    if matter.holder is None or not any(gate.compares for rule in matter.rules for gate in rule.gates):
         return None
-    known = identities.version(session, model.id, holder)
+    known = identities.version(session, matter.model.id, matter.holder)
     if known is None:
         return None
-    return gather(session, stores.tracking, model, known, Files())
+    return gather(session, stores.tracking, matter.model, known, Files())
 
 
 def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Files) -> Case:
@@ -296,7 +306,7 @@ def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Fi
         Conflict: if the request is no longer live.
     """
     check_live(begun, request)
-    version = identify_version(begun.session, begun.model, request.version)
+    version = begun.version(request.version)
     evidence = gather(begun.session, stores.tracking, begun.model, version, files)
     if files.progress:
         # Nobody knows yet whether the bytes changed, so approvals of what they were are not dismissed yet.
@@ -352,6 +362,8 @@ def _briefly(changes: Sequence[str]) -> str:
 
 def _against_another(begun: Mutation, request: PromotionRequest, holder: int | None) -> PromotionRequest:
     """Note that the target has another holder than the request was last judged against."""
+    if holder is not None:
+        begun.version(holder)  # It may have come there behind our back, and is an incumbent all the same.
     requests.set_incumbent(begun.session, request.id, holder)
     begun.record(
         EventType.INCUMBENT_CHANGED,
@@ -390,4 +402,4 @@ def check_live(begun: Mutation, request: PromotionRequest) -> None:
 
 def expire(begun: Mutation, request: PromotionRequest) -> None:
     """End a request whose time is over."""
-    end(begun.by_lockgate(), request.id, State.EXPIRED, EventType.REQUEST_EXPIRED, "its time was over")
+    end(begun.by_lockgate(), request, State.EXPIRED, EventType.REQUEST_EXPIRED, "its time was over")

@@ -7,7 +7,6 @@ from lockgate.events.event import EventType
 from lockgate.promotions.target import Target
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.pointers import Change
-from lockgate.workflow.promote import version_id
 from lockgate.workflow.stores import Stores
 
 STAGING = Target("stage", "Staging")
@@ -22,7 +21,7 @@ def decide_clearing(begun: Mutation, change: Change, reason: str = "") -> int:
             model_id=begun.model.id,
             target=change.target,
             version_id=None,
-            previous_version_id=version_id(begun, max(change.lost)),
+            previous_version_id=begun.version(max(change.lost)).id,
             request_id=None,
             policy_version=policies.current(begun.session).version,
             evidence_digest="",

@@ -20,6 +20,11 @@ def look_at_files(stores: Stores, name: str, version: int) -> Files:
     """Return what is known of a version's files; nothing if there is no such version."""
     with reading(stores.registry.engine) as session:
         location = storage_location(session, stores.registry.workspace, name, version)
+    return files_at(stores, location)
+
+
+def files_at(stores: Stores, location: str) -> Files:
+    """Return what is known of the files at a version's storage location; nothing if there is none."""
     if not location:
         return Files()
     places = locations_of(stores, location)

@@ -125,13 +125,12 @@ class PolicyGate:
     def check_side_effects(self, mutation: Mutation, target: Target, changes: Sequence[Change]) -> None:
         """Refuse to carry out a decision about one target that would leave production empty."""
         production = Target("stage", "Production")
-        policy = policies.current(mutation.session).policy
-        for change in changes:
-            if change.target == production != target and not change.gained and policy.protects(production):
-                raise Conflict(
-                    f"Version {max(change.lost)} serves {production}; moving it to {target} would leave production "
-                    "empty. Promote another version to production first."
-                )
+        emptied = [change for change in changes if change.target == production != target and not change.gained]
+        if emptied and policies.current(mutation.session).policy.protects(production):
+            raise Conflict(
+                f"Version {max(emptied[0].lost)} serves {production}; moving it to {target} would leave production "
+                "empty. Promote another version to production first."
+            )
 
     def check_deletion(self, mutation: Mutation, what: str, changes: Sequence[Change]) -> None:
         """Refuse a deletion that would empty a closed target."""

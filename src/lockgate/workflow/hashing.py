@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from sqlalchemy import Engine
 
@@ -46,8 +47,13 @@ class _Look:
         self._engine = engine
         self._place: Place = place_at(real)
         with reading(engine) as session:
-            self._at = to_ms(now(session))
             self._known = places.load(session, real) or KnownPlace(real, "", Hashing.PENDING)
+
+    @cached_property
+    def _at(self) -> int:
+        """When this look was taken."""
+        with reading(self._engine) as session:
+            return to_ms(now(session))
 
     def artifacts(self) -> Artifacts:
         try:
@@ -64,8 +70,9 @@ class _Look:
         return self._queue(listed, seen)
 
     def _is_worth_another_try(self) -> bool:
-        since = self._at - (self._known.hashed_at or 0)
-        return self._known.state is Hashing.UNVERIFIABLE and since > _RETRY_AFTER_MS
+        if self._known.state is not Hashing.UNVERIFIABLE:
+            return False
+        return self._at - (self._known.hashed_at or 0) > _RETRY_AFTER_MS
 
     def _hash(self, listed: Sequence[Listed], seen: str) -> Artifacts:
         found = replace(self._known, fingerprint=seen, reason="", claimed_until=None, hashed_at=self._at)

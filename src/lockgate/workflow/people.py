@@ -259,7 +259,7 @@ def sign_in(engine: Engine, token: str, use: str) -> tuple[str, Principal] | Non
     with transaction(engine) as session:
         at = now(session)
         digest = token_digest(token)
-        principal = people.of_token(session, digest, use, at)
+        principal = people.of_token(session, digest, use)
         if principal is None:
             return None
         if use == "sign-in":

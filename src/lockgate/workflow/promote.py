@@ -5,7 +5,7 @@ commit together.
 from dataclasses import replace
 
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import history, identities, policies, requests
+from lockgate.database import history, policies, requests
 from lockgate.database.history import NewDecision
 from lockgate.decisions.verdict import DecisionKind, why_not_carry_out
 from lockgate.errors import RefusedOnRecord
@@ -118,7 +118,7 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
             model_id=begun.model.id,
             target=request.target,
             version_id=request.version_id,
-            previous_version_id=version_id(begun, before),
+            previous_version_id=begun.version(before).id if before is not None else None,
             request_id=request.id,
             policy_version=request.policy_version,
             evidence_digest=request.evidence_digest,
@@ -130,7 +130,7 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
     stores.registry.move(begun, request.target, request.version, decision, request.id)
     seal(begun, stores, request.version, request.version_id)
     outcome = f"{begun.caller.principal.name} moved {request.target} to version {request.version}"
-    end(begun, request.id, State.PROMOTED, None, outcome)
+    end(begun, request, State.PROMOTED, None, outcome)
     begun.record(
         EventType.PROMOTED,
         version=request.version,
@@ -142,9 +142,3 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
         reason=request.comment,
     )
     return replace(case, request=replace(request, state=State.PROMOTED, outcome=outcome))
-
-
-def version_id(begun: Mutation, number: int | None) -> str | None:
-    """Return the id of a version of the mutation's model."""
-    known = identities.version(begun.session, begun.model.id, number) if number is not None else None
-    return known.id if known else None

@@ -10,9 +10,10 @@ from typing import TypeVar
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
-from lockgate.database import checks, history, identities, requests
+from lockgate.database import checks, history, holds, identities, requests
 from lockgate.database.history import Move, Tenure, held_before
 from lockgate.database.identities import Model
+from lockgate.database.noted import about
 from lockgate.decisions.objections import MoveOutcome, Objection, closed, covering, weigh_move, weigh_rollback
 from lockgate.decisions.verdict import DecisionKind
 from lockgate.evidence.record import NOT_LOOKED_AT, Evidence
@@ -241,9 +242,11 @@ class Replay:
         known = {objection.sentence for objection in judged.objections}
         audited = all(rule.mode == "audit" for rule in rules)
         with reading(self._stores.registry.engine) as session:
+            noted = about(session, occasion.model, occasion.version_id, occasion.at)
+            held = holds.on_version(session, occasion.version_id)
             found = [
                 Objection("", "obstacle", sentence, audited)
-                for sentence in obstacles(session, matter, occasion.at)
+                for sentence in obstacles(session, matter, noted, held, occasion.at)
                 if sentence not in known
             ]
         objections = [*judged.objections, *found]

@@ -235,7 +235,7 @@ def _record(
 
 
 def _ended(begun: Mutation, case: Case, state: State, event: EventType, outcome: str) -> Case:
-    end(begun, case.request.id, state, event, outcome)
+    end(begun, case.request, state, event, outcome)
     reviews = requests.reviews_of(begun.session, [case.request.id]).get(case.request.id, [])
     ended = replace(case.request, state=state, outcome=outcome)
     return replace(case, request=ended, reviews=tuple(reviews), verdict=replace(case.verdict, unmet=()))

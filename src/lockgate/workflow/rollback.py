@@ -23,7 +23,6 @@ from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict
 from lockgate.workflow.case import one_off_freezes
 from lockgate.workflow.files import look_at_files
-from lockgate.workflow.promote import version_id
 from lockgate.workflow.stores import Stores
 
 
@@ -172,7 +171,7 @@ def carry_out_rollback(
     """
     _check_bytes(begun, target, back_to, files)
     before = begun.pointers.newest(target)
-    previous = version_id(begun, before)
+    previous = begun.version(before).id if before is not None else None
     decision = history.add_decision(
         begun.session,
         NewDecision(

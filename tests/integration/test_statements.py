@@ -1,0 +1,40 @@
+"""What a promotion asks of the database. More statements are more time: `bench/promotions.py` says how much."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from tests.house import House
+from tests.statements import statements
+
+POLICY = """\
+version: 1
+rules:
+  - name: production
+    models: "*"
+    targets: [alias:champion]
+    gates:
+      - name: good enough
+        expr: metrics.val_auc >= 0.8
+    approvals: {required: 1, from: [group:senior]}
+"""
+#: Of all that a promotion needs, from the token to the event. Whoever raises it says why.
+MOST = 37
+#: Other servers of the tests use the same PostgreSQL; the least of several promotions is what one needs.
+TRIED = 4
+
+
+def test_a_promotion_takes_few_statements(postgres: str, new_database: Callable[[str], str], tmp_path: Path) -> None:
+    with closing(House(tmp_path, new_database("postgresql"))) as house:
+        house.open().apply_policy(POLICY)
+        counts = []
+        for _ in range(TRIED):
+            model = house.new_model(versions=2)
+            house.promote(model, "1", "alias:champion")
+            asked = house.ask(model, "2", "alias:champion")
+            house.call("sue", "POST", f"/requests/{asked['id']}/approve", {})
+            with statements(postgres) as told:
+                house.call("bot", "POST", f"/requests/{asked['id']}/promote", {})
+            counts.append(told)
+    least = min(counts, key=len)
+    assert len(least) <= MOST, "\n".join(least)
