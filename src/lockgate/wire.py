@@ -27,7 +27,7 @@ def _moment(value: object) -> datetime:
         at = datetime.fromisoformat(str(value))
     except ValueError:
         at = datetime.min
-    if at.tzinfo is None:
+    if at.tzinfo is None or not 1970 < at.year < 9999:
         raise ValueError("a time needs a date, a time and a zone: 2026-05-12T14:00:00Z")
     return at
 
@@ -161,6 +161,8 @@ class ReviewView(BaseModel):
     at: Time
     #: What changed in the evidence, so that an approval is void.
     dismissed: str
+    #: Whether a rejection was lifted, so that the same can be asked for again.
+    lifted: bool
 
 
 class RequestView(BaseModel):
@@ -227,6 +229,8 @@ class DecisionView(BaseModel):
     #: The hold on the version that a rollback took out.
     hold: int | None = None
     break_glass: int | None = None
+    #: What was missing when the glass was broken.
+    unmet: list[str] = []
     #: By when a second person must review a break-glass.
     review_by: Time | None = None
 

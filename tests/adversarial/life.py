@@ -378,14 +378,18 @@ class Life:
     def approve(self, who: str, request: Request, saw: object) -> str:
         """Approve what one saw: `saw` is the evidence, or None for what the request showed last."""
         self._enter(who)
-        shown = request.evidence
+        if request.state in LIVE and not request.is_overdue:
+            self._check_seen(who, request, saw)
         self._assess(request)
         self._check_standing(who, request)
-        if (shown if saw is None else saw) != request.evidence:
-            raise Refusal("the evidence has changed")
         request.approvals.add(who)
         self._assess(request)
         return self._carry_out(request) if self._goes_by_itself(request) else "request.reviewed"
+
+    def _check_seen(self, who: str, request: Request, saw: object) -> None:
+        """Who is refused because the evidence has changed leaves no trace: that is no look at it."""
+        if (request.evidence if saw is None else saw) != request.version.evidence and self._may_review(who, request):
+            raise Refusal("the evidence has changed")
 
     def reject(self, who: str, request: Request) -> str:
         self._enter(who)
@@ -394,8 +398,11 @@ class Life:
         request.state, request.rejected_by = "rejected", who
         return "request.rejected"
 
+    def _may_review(self, who: str, request: Request) -> bool:
+        return not self.people[who].is_service and who not in self.excluded(request) and self.may(who, "review")
+
     def _check_standing(self, who: str, request: Request) -> None:
-        if self.people[who].is_service or who in self.excluded(request) or not self.may(who, "review"):
+        if not self._may_review(who, request):
             raise Refusal(f"{who} may not review this", audited="request.reviewed")
 
     def lift(self, who: str, request: Request) -> str:

@@ -93,7 +93,13 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str)
     for row in rows:
         grid.add_row(*(coloured(cell) for cell in row))
     if grid.row_count:
-        Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(grid)
+        if sys.stdout.isatty():
+            Console(highlight=False).print(grid)
+            return
+        plain = Console(highlight=False, width=_PIPE_WIDTH)
+        with plain.capture() as printed:
+            plain.print(grid)
+        click.echo("\n".join(line.rstrip() for line in printed.get().splitlines()))
     else:
         say(empty)
 

@@ -77,10 +77,17 @@ def list_(as_json: bool) -> None:
         show_json(found)
         return
     rows = (
-        (p["name"], p["kind"], "" if p["active"] else "inactive", ", ".join(p["groups"]), ", ".join(p["roles"]))
+        (
+            p["name"],
+            p["kind"],
+            "" if p["active"] else "inactive",
+            ", ".join(p["groups"]),
+            ", ".join(p["roles"]),
+            p["owner"],
+        )
         for p in found["principals"]
     )
-    table(("NAME", "KIND", "", "GROUPS", "ROLES"), rows, "Nobody.")
+    table(("NAME", "KIND", "", "GROUPS", "ROLES", "OWNER"), rows, "Nobody.")
 
 
 def _show(principal: dict[str, Any], as_json: bool) -> None:

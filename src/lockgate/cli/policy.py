@@ -14,6 +14,7 @@ POLICY_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 _LAZY = {
     "validate": ("validate:validate", "Check a policy file without a server."),
+    "apply": ("policy_apply:apply", "Put a policy in force."),
     "diff": ("policy_diff:diff", "Show what a policy file would weaken."),
     "changes": ("policy_changes:changes", "List policies that wait for approval."),
     "approve": ("policy_changes:approve", "Approve a policy that weakens the one in force."),
@@ -36,21 +37,6 @@ def policy() -> None:
             - {name: auc-floor, expr: "metrics.val_auc >= 0.85"}
           approvals: {required: 1, from: [group:senior]}
     """
-
-
-@policy.command()
-@click.argument("file", type=POLICY_FILE)
-@command
-def apply(file: Path, as_json: bool) -> None:
-    """Put FILE in force. Requests that are open stay under the policy that they were opened under.
-
-    A policy that is weaker than the one in force waits for somebody else's approval (`lockgate policy approve`).
-    """
-    stored = connect().call("PUT", "/policies", {"source": read_text(file)})
-    if as_json:
-        show_json(stored)
-        return
-    say(f"Policy version {stored['version']} is in force.")
 
 
 @policy.command()

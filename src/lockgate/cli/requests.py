@@ -123,7 +123,12 @@ def re_request(number: int, reviewers: tuple[str, ...], comment: str | None, as_
 @command
 def lift(number: int, comment: str | None, as_json: bool) -> None:
     """Lift the rejection of request ID, so that the same can be asked for again: who rejected it, or a maintainer."""
-    _act(number, "lift", comment, as_json)
+    lifted = connect().call("POST", f"/requests/{number}/lift", {"comment": comment})
+    if as_json:
+        show_json(lifted)
+        return
+    say(f"The rejection of request {number} is lifted. Ask again:")
+    say(f"  lockgate request {lifted['model']} {lifted['version']} {lifted['target']}")
 
 
 @click.command()
@@ -141,17 +146,19 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         return
     say(f"Request {found['id']}: {found['model']} version {found['version']} -> {found['target']}: {found['state']}")
     say(f"  asked by {found['requester']} at {at(found['created_at'])}, expires {at(found['expires_at'])}")
-    say(f"  judged under policy version {found['policy_version']}, on evidence {found['evidence']['digest'][:19]}")
+    say(f"  judged under policy version {found['policy_version']}")
     if found["comment"]:
         say(f"  {found['comment']}")
     if found["outcome"]:
         say(f"  {found['outcome']}")
+    _show_evidence(found)
     if found["gates"]:
         say("")
         rows = ((f"  {gate['name']}", gate["outcome"] + _mode(gate), gate["explanation"]) for gate in found["gates"])
         table(("  GATE", "OUTCOME", "WHY"), rows, "")
     for review in found["reviews"]:
         void = f" (does not count any more: {review['dismissed']})" if review["dismissed"] else ""
+        void = " (lifted)" if review["lifted"] else void
         said = f": {review['comment']}" if review["comment"] else ""
         say(f"  {review['reviewer']} {did(review['verdict'])} at {at(review['at'])}{void}{said}")
     if found["asked_reviewers"]:
@@ -164,7 +171,26 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
             say(f"  - {sentence}")
     elif found["state"] in ("open", "approved"):
         say(f"\nNothing is missing: whoever may carry it out runs `lockgate promote {found['id']}`.")
+    if found["state"] in ("open", "approved"):
+        say(f"\nTo approve exactly this: lockgate approve {found['id']} --evidence {found['evidence']['digest']}")
     say(f"\n{found['url']}")
+
+
+def _show_evidence(found: dict[str, Any]) -> None:
+    evidence, files = found["evidence"], found["evidence"]["artifacts"]
+    incumbent = found["incumbent"] or "nothing: it would be the first promotion"
+    metrics = ", ".join(f"{name} {value:.6g}" for name, value in list(evidence["metrics"].items())[:_MOST_METRICS])
+    known = f"{len(files['files'])} files, {sum(file['size'] for file in files['files'])} bytes"
+    if not files["files"]:
+        known = files["reason"] or found["hashing"] or "none: an approval says nothing about bytes"
+    say(f"  replaces {incumbent if not found['incumbent'] else f'version {incumbent}'}")
+    say(f"  run {evidence['run_id'] or 'none'}, registered by {evidence['registrar'] or 'somebody before Lockgate'}")
+    say(f"  metrics: {metrics or 'none'}")
+    say(f"  description: {evidence['description'] or 'none'}")
+    say(f"  signature: {'yes' if evidence['signature'] else 'none'}; files: {known}")
+
+
+_MOST_METRICS = 12
 
 
 def _mode(gate: dict[str, Any]) -> str:

@@ -21,8 +21,8 @@ _COMMENT = click.option("--comment", metavar="TEXT", help="Why; it goes on recor
 def break_glass(model: str, version: str, target: str, reason: str, ticket: str | None, as_json: bool) -> None:
     """In an emergency, move TARGET of MODEL to VERSION although not everything is met.
 
-    It is loud, and a second person must review it in time (`lockgate break-glass-review`): until somebody does,
-    nothing else of the model is promoted.
+    It is loud, and a second person with the role reviewer must review it in time (`lockgate break-glass-review`).
+    When the time is over, nothing of the model is promoted until somebody has.
     """
     body = {"model": model, "version": version, "target": target, "reason": reason, "ticket": ticket}
     done = connect().call("POST", "/break-glass", body)
@@ -31,7 +31,11 @@ def break_glass(model: str, version: str, target: str, reason: str, ticket: str 
         return
     before = done["previous_version"] or "nothing"
     say(f"{model} {done['target']}: version {done['version']} serves now (was {before}).")
-    say(f"A second person must review break-glass {done['break_glass']} by {at(done['review_by'])}:")
+    if done["unmet"]:
+        say("What was missing, and is on record:")
+        for sentence in done["unmet"]:
+            say(f"  - {sentence}")
+    say(f"A reviewer, as a second person, must review break-glass {done['break_glass']} by {at(done['review_by'])}:")
     say(f"  lockgate break-glass-review {done['break_glass']} --approve   (or --reject)")
 
 
@@ -64,13 +68,16 @@ def _review(broken: dict[str, str]) -> str:
 @_COMMENT
 @command
 def break_glass_review(number: int, approve: bool, comment: str | None, as_json: bool) -> None:
-    """Review break-glass ID, as a second person. Rejected, its version is put on hold."""
+    """Review break-glass ID, as a second person with the role reviewer. Rejected, its version is put on hold."""
     body = {"verdict": "approve" if approve else "reject", "comment": comment}
     reviewed = connect().call("POST", f"/break-glass/{number}/review", body)
     if as_json:
         show_json(reviewed)
         return
     say(f"Break-glass {number} is reviewed: {reviewed['verdict']}.")
+    if not approve:
+        say(f"Version {reviewed['version']} is on hold. If it still serves {reviewed['target']}, take it out:")
+        say(f"  lockgate rollback {reviewed['model']} {reviewed['target']} --reason ...")
 
 
 @click.command()

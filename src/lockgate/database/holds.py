@@ -25,6 +25,8 @@ class Hold:
     by: str
     at: datetime
     lifted_at: datetime | None
+    #: The rollback or break-glass that it came with.
+    decision_id: int | None
 
     def binds(self, target: Target) -> bool:
         """Say whether the hold keeps the version from a target."""
@@ -112,6 +114,7 @@ def _found(session: Session, *conditions: ColumnElement[bool]) -> list[Hold]:
             row.by,
             from_ms(row.at),
             from_ms(row.lifted_at) if row.lifted_at is not None else None,
+            row.decision_id,
         )
         for row in rows
     ]

@@ -244,6 +244,7 @@ def reviews_of(session: Session, request_ids: Iterable[int]) -> dict[int, list[R
             row.evidence_digest,
             from_ms(row.at),
             row.dismissed or "",
+            row.lifted_at is not None,
         )
         found.setdefault(row.request_id, []).append(review)
     return found

@@ -42,8 +42,8 @@ def _that_fits(place: str) -> str:
 def touched_by(session: Session, place: str, and_below: bool) -> Sealed | None:
     """Return a version whose files a write or deletion at a place would change, if there is one.
 
-    Bound are versions that are approved, were promoted, or came to a protected target in another way that was decided:
-    a rollback may go back to them.
+    Bound are versions that are approved, were promoted, or have held a target in another way: a rollback may go back to
+    them.
 
     Args:
         session: The transaction.
@@ -54,7 +54,7 @@ def touched_by(session: Session, place: str, and_below: bool) -> Sealed | None:
     if and_below:
         wanted = or_(wanted, seals.c.place.startswith(_below(place), autoescape=True))
     approved = exists().where(requests.c.version_id == versions.c.id, requests.c.state.in_(_BOUND))
-    served = exists().where(holders.c.version_id == versions.c.id, holders.c.decision_id.is_not(None))
+    served = exists().where(holders.c.version_id == versions.c.id)
     row = session.execute(
         select(models.c.name, versions.c.number, seals.c.place)
         .select_from(

@@ -65,6 +65,18 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false"), ["t", "f"])
 
 
+_MOST_NESTED = 30
+
+
+def _check_nesting(text: str) -> None:
+    """Refuse brackets in brackets in brackets before YAML is read, which takes long over them."""
+    depth = 0
+    for character in text:
+        depth += (character in "[{") - (character in "]}")
+        if depth > _MOST_NESTED:
+            raise BadInput("The policy is nested too deeply.")
+
+
 def read_policy(text: str) -> Policy:
     """Read a policy from YAML.
 
@@ -79,6 +91,7 @@ def read_policy(text: str) -> Policy:
     """
     if len(text) > MAX_LENGTH:
         raise BadInput(f"A policy file may have {MAX_LENGTH} characters; this one has {len(text)}.")
+    _check_nesting(text)
     root, data = _parse(text)
     if not isinstance(data, dict):
         raise BadInput("A policy is a mapping that starts with `version: 1` and has `rules`.")

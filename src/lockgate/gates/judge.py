@@ -154,7 +154,8 @@ def _judge_check(gate: Gate, name: str, facts: Facts) -> tuple[Outcome, str]:
     check = facts.checks.get(name)
     if check is None:
         how = f"lockgate check {facts.model} {facts.candidate.number} {name} --status success"
-        return Outcome.PENDING, f"the check '{name}' has not been reported (`{how}`)"
+        whose = f", which counts from {join(gate.from_)}" if gate.from_ else ""
+        return Outcome.PENDING, f"the check '{name}' has not been reported (`{how}`{whose})"
     reporter = check.reporter
     if gate.from_ and not matches_any(gate.from_, reporter, facts.model):
         return (
@@ -165,6 +166,11 @@ def _judge_check(gate: Gate, name: str, facts: Facts) -> tuple[Outcome, str]:
         return Outcome.PENDING, (
             f"the check '{name}' was reported by {reporter.name}, who shaped this version; "
             "let CI or somebody else report it"
+        )
+    if not gate.from_ and reporter.owner in facts.makers:
+        return Outcome.PENDING, (
+            f"the check '{name}' was reported by {reporter.name}, which {reporter.owner} answers for, who shaped this "
+            "version; let another account report it, or name this one in the gate's `from`"
         )
     if check.evidence_digest != facts.candidate.digest:
         return Outcome.PENDING, (

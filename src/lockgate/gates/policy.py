@@ -154,6 +154,12 @@ class Approvals(_Part):
     required: Annotated[int, Field(ge=0, le=20)] = 1
     from_: Selectors = Field(default=(), alias="from")
 
+    @model_validator(mode="after")
+    def _asks_somebody(self) -> Self:
+        if self.from_ and not self.required:
+            raise ValueError("`required: 0` asks nobody; leave `from` out, or ask for 1 or more")
+        return self
+
 
 class Promote(_Part):
     """Who carries out an approved promotion, or that the last approval does."""
@@ -215,6 +221,16 @@ class Rule(_Part):
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Self:
         _refuse_duplicates("gate", [gate.name for gate in self.gates])
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        for gate in self.gates:
+            if gate.soak is not None and gate.soak.target in self.targets:
+                raise ValueError(
+                    f"gate '{gate.name}' wants a version to have held {gate.soak.target} before it may go there; soak "
+                    "in another target, or give the targets rules of their own"
+                )
         return self
 
     def covers(self, model: str, target: Target) -> bool:

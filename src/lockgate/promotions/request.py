@@ -66,9 +66,12 @@ class PromotionRequest:
         """
         if new not in CHANGES[self.state]:
             because = f" ({self.outcome})" if self.outcome else ""
+            lift = (
+                f", after the rejection is lifted (`lockgate lift {self.id}`)" if self.state is State.REJECTED else ""
+            )
             raise Conflict(
                 f"Promotion request {self.id} is {self.state}{because}, and nothing changes that any more. If the "
-                "promotion is still wanted, open a new request."
+                f"promotion is still wanted, open a new request{lift}."
             )
 
     def has_expired(self, now: datetime) -> bool:

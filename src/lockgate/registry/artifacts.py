@@ -1,7 +1,7 @@
 """The thin twin over MLflow's artifact repositories: it notes who uploads, and lets only contributors write."""
 
 import posixpath
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -16,7 +16,8 @@ from mlflow.utils.uri import get_uri_scheme
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
-from lockgate.registry.authorship import ARTIFACTS, Authorship, artifact_folder, place_here
+from lockgate.registry.authorship import ARTIFACTS, Authorship, artifact_folder
+from lockgate.registry.places import real_place_here
 from lockgate.registry.transaction import told_by_mlflow
 
 
@@ -52,13 +53,17 @@ class _Watched:
 
     def _by_caller(self, folder: str | None, file: str = "") -> None:
         """Note who changes a file, or all of a folder, and refuse it where that belongs to an approved version."""
-        place = place_here(posixpath.join(folder or "", posixpath.basename(file)))
         with told_by_mlflow():
             current_caller().require_somewhere(Permission.WRITE)
-            self.lockgate_authorship.refuse_if_sealed(place, and_below=not file)
+            self._refuse_if_sealed(folder, file)
             self.lockgate_authorship.note(
                 ARTIFACTS, artifact_folder(folder or "", self.lockgate_authorship.destination)
             )
+
+    def _refuse_if_sealed(self, folder: str | None, file: str) -> None:
+        place = real_place_here(posixpath.join(folder or "", posixpath.basename(file)))
+        with told_by_mlflow():
+            self.lockgate_authorship.refuse_if_sealed(place, and_below=not file)
 
 
 class _Uploads(_Watched):
@@ -78,13 +83,39 @@ class _Uploads(_Watched):
 class _Streams(_Watched):
     def log_artifact_from_stream(self, stream: Any, artifact_file_name: str, artifact_path: str | None = None) -> None:
         self._by_caller(artifact_path, artifact_file_name)
-        super().log_artifact_from_stream(stream, artifact_file_name, artifact_path)  # type: ignore[misc]
+        ended = _Ending(stream, lambda: self._refuse_if_sealed(artifact_path, artifact_file_name))
+        super().log_artifact_from_stream(ended, artifact_file_name, artifact_path)  # type: ignore[misc]
 
     async def log_artifact_from_async_stream(
         self, chunks: AsyncIterable[bytes], artifact_file_name: str, artifact_path: str | None = None
     ) -> None:
         await anyio.to_thread.run_sync(self._by_caller, artifact_path, artifact_file_name)
-        await super().log_artifact_from_async_stream(chunks, artifact_file_name, artifact_path)  # type: ignore[misc]
+
+        async def to_the_end() -> AsyncIterable[bytes]:
+            async for chunk in chunks:
+                yield chunk
+            # It may have been approved while the upload went on, as slowly as somebody likes.
+            await anyio.to_thread.run_sync(self._refuse_if_sealed, artifact_path, artifact_file_name)
+
+        await super().log_artifact_from_async_stream(to_the_end(), artifact_file_name, artifact_path)  # type: ignore[misc]
+
+
+class _Ending:
+    """A stream that asks once more, when it has been read to its end, whether it may be written."""
+
+    def __init__(self, stream: Any, at_end: Callable[[], None]) -> None:
+        self._stream = stream
+        self._at_end = at_end
+
+    def read(self, size: int = -1) -> bytes:
+        chunk: bytes = self._stream.read(size)
+        if not chunk or size < 0:
+            self._at_end()
+        return chunk
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._stream
+        self._at_end()
 
 
 class _Multipart(_Watched):

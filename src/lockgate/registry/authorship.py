@@ -7,7 +7,6 @@ import posixpath
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote, urlsplit
 
-from mlflow.server.handlers import _get_workspace_scoped_repo_path_if_enabled
 from sqlalchemy import Engine
 
 from lockgate.access.principals import current_caller
@@ -19,7 +18,6 @@ from lockgate.registry.transaction import transaction
 RUN = "run"
 LOGGED_MODEL = "model"
 ARTIFACTS = "artifacts"
-MLFLOW_ARTIFACTS = "mlflow-artifacts"
 
 _FORGET_AFTER = 100_000
 
@@ -85,37 +83,6 @@ def logged_models_in(locations: Iterable[str]) -> list[str]:
     """Return the ids of the logged models that locations name: `models:/m-...`, `.../models/m-.../artifacts`."""
     parts = (part for location in locations for part in _decoded(location).split("/"))
     return list(dict.fromkeys(part for part in parts if part.startswith("m-")))
-
-
-def place_of(location: str, destination: str) -> str:
-    """Return the one spelling of a place where files are: `/0/RUN/artifacts/model` for those that go through the
-    server, scheme, host and path for those elsewhere.
-
-    Args:
-        location: The URI of a run, model or version.
-        destination: The server's artifacts destination.
-    """
-    decoded = _decoded(location)
-    parts = urlsplit(decoded)
-    if parts.scheme == MLFLOW_ARTIFACTS:
-        return place_here(_get_workspace_scoped_repo_path_if_enabled(parts.path.lstrip("/")) or "")
-    below = _below_destination(decoded, _decoded(destination))
-    if below is not None:
-        return place_here(below)
-    if _is_local(decoded):
-        return f"file:{os.path.realpath(parts.path)}"
-    return f"{parts.scheme}://{parts.netloc}{posixpath.normpath('/' + parts.path)}"
-
-
-def place_here(path: str) -> str:
-    """Return the one spelling of a path below the server's artifacts destination."""
-    return posixpath.normpath("/" + _decoded(path).lstrip("/"))
-
-
-def lies_below(location: str, root: str, destination: str) -> bool:
-    """Say whether a location is a root or lies below it."""
-    inner, outer = place_of(location, destination), place_of(root, destination)
-    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
 def _decoded(text: str) -> str:

@@ -36,7 +36,8 @@ from lockgate.database import authors
 from lockgate.database.identities import Model, Version
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.evidence.record import NOT_LOOKED_AT, Evidence, Provenance
-from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, lies_below, logged_models_in
+from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, logged_models_in
+from lockgate.registry.places import real_place
 from lockgate.registry.runs import KnownRun, read_run
 
 _MAX_MODEL_FILE = 1_000_000
@@ -164,7 +165,8 @@ def gather(
     row = session.execute(_VERSION, _key(model.workspace, model.name, version.number)).one()
     run = read_run(tracking, row.run_id)
     destination = tracking.authorship.destination
-    makers = authors.makers(session, _made_of(row, run, destination), version.registrar_id)
+    things = [*_made_of(row, run, destination), *_covering(tracking, row, run, destination)]
+    makers = authors.makers(session, things, version.registrar_id)
     origin = _origin(tracking, row, run, destination)
     version_tags, model_tags = _tags(session, model, version.number)
     return Evidence(
@@ -202,14 +204,19 @@ def _origin(tracking: TrackingStore, row: Row[Any], run: KnownRun | None, destin
     if urlparse(location).scheme == "runs":
         of_run, _ = RunsArtifactRepository.parse_runs_uri(location)
         return Provenance.OWN if of_run == row.run_id else Provenance.FOREIGN
-    if lies_below(location, run.artifact_uri, destination):
+    if _lies_below(tracking, location, run.artifact_uri):
         return Provenance.OWN
     for model_id in logged_models_in(filter(None, (row.source, row.storage_location))):
         logged = _logged_model(tracking, model_id)
         is_runs = logged is not None and logged.source_run_id == row.run_id
-        if logged is not None and is_runs and lies_below(location, logged.artifact_location, destination):
+        if logged is not None and is_runs and _lies_below(tracking, location, logged.artifact_location):
             return Provenance.OWN
     return Provenance.FOREIGN
+
+
+def _lies_below(tracking: TrackingStore, location: str, root: str) -> bool:
+    inner, outer = real_place(tracking, location), real_place(tracking, root)
+    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
 def _logged_model(tracking: TrackingStore, model_id: str) -> LoggedModel | None:
@@ -238,7 +245,8 @@ def _run_facts(tracking: TrackingStore, row: Row[Any], run: KnownRun) -> dict[st
 def _metrics_of_other_models(tracking: TrackingStore, row: Row[Any], run: KnownRun) -> set[str]:
     """Return the metrics that the run logged for other models than this one: a run may train several."""
     locations = [location for location in (row.source, row.storage_location) if location]
-    mine = {*logged_models_in(locations), *_named_by_run(tracking, run, locations)}
+    named = _named_by_run(tracking, run, locations)
+    mine = {*logged_models_in(locations), *(logged.model_id for logged in named)}
     with tracking.ManagedSessionMaker() as session:
         rows = session.execute(
             select(SqlLoggedModelMetric.metric_name, SqlLoggedModelMetric.model_id)
@@ -249,15 +257,22 @@ def _metrics_of_other_models(tracking: TrackingStore, row: Row[Any], run: KnownR
     return {name for name, _ in rows} - of_mine
 
 
-def _named_by_run(tracking: TrackingStore, run: KnownRun, locations: list[str]) -> set[str]:
-    """Return the ids of the logged models that `runs:/RUN/NAME` locations name."""
-    found = set()
-    for location in locations:
+def _covering(tracking: TrackingStore, row: Row[Any], run: KnownRun | None, destination: str) -> list[tuple[str, str]]:
+    """Return the logged models, and their folders, that MLflow lays over the run's folder of a version."""
+    locations = [location for location in (row.source, row.storage_location) if location]
+    found = _named_by_run(tracking, run, locations) if run is not None else []
+    of_model = [(LOGGED_MODEL, logged.model_id) for logged in found]
+    return [*of_model, *((ARTIFACTS, artifact_folder(logged.artifact_location, destination)) for logged in found)]
+
+
+def _named_by_run(tracking: TrackingStore, run: KnownRun, locations: list[str]) -> list[LoggedModel]:
+    """Return the logged models that `runs:/RUN/NAME` locations name."""
+    found = []
+    for location in dict.fromkeys(locations):
         if urlparse(location).scheme == "runs":
             _, path = RunsArtifactRepository.parse_runs_uri(location)
-            name = (path or "").partition("/")[0]
-            logged = logged_model_named(tracking, run.experiment_id, run.id, name)
-            found |= {logged.model_id} if logged else set()
+            logged = logged_model_named(tracking, run.experiment_id, run.id, (path or "").partition("/")[0])
+            found += [logged] if logged else []
     return found
 
 

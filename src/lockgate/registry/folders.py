@@ -8,9 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from mlflow.store.artifact.local_artifact_repo import _TEMP_ARTIFACT_PREFIX
+
 from lockgate.evidence.manifest import shown_path
 from lockgate.registry.listing import CHUNK, MOST_FILES, TOO_MANY, Changed, Listed, Unverifiable, check_path
 
+#: In seconds.
+_UPLOADS_END_WITHIN = 3600
 #: The clock by which a file system stamps its files ticks every 1 to 10 ms.
 REST_NS = 50_000_000
 
@@ -104,6 +108,13 @@ def _mark(found: os.stat_result) -> str:
     return "-".join(str(stamp) for stamp in stamps)
 
 
+def _is_being_uploaded(entry: os.DirEntry[str]) -> bool:
+    """Say whether this is what MLflow keeps beside a file while an upload goes on. What is old was left by a crash."""
+    if not entry.name.startswith(_TEMP_ARTIFACT_PREFIX):
+        return False
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime < _UPLOADS_END_WITHIN
+
+
 class _Walk:
     """A walk below a root. It counts all that it sees: links to folders can make a few of them look like very many."""
 
@@ -137,6 +148,8 @@ class _Walk:
             raise Unverifiable(TOO_MANY)
 
     def _entry(self, path: str, entry: os.DirEntry[str], above: tuple[str, ...]) -> None:
+        if _is_being_uploaded(entry):
+            raise Changed
         really = self._target(path, entry) if entry.is_symlink() else entry.path
         found = os.stat(really, follow_symlinks=False)
         if stat.S_ISLNK(found.st_mode) or really in above:

@@ -37,6 +37,25 @@ def resolve(tracking: TrackingStore, location: str) -> str:
         raise Unverifiable("MLflow can't tell where the version's files are: its run may be gone.") from None
 
 
+def real_place(tracking: TrackingStore, location: str) -> str:
+    """Return the one spelling of the place where files are: where they really are, if that can be told.
+
+    It is found in the way in which MLflow finds the files that it serves, so that what is sealed is what is served.
+    """
+    try:
+        return resolve(tracking, location)
+    except Unverifiable:
+        return location
+
+
+def real_place_here(path: str) -> str:
+    """Return the same for a path below the server's artifacts destination, as the artifact repository is given it."""
+    try:
+        return _below_destination(path)
+    except Unverifiable:
+        return posixpath.normpath("/" + path)
+
+
 def place_at(real: str) -> Place:
     """Return the place at a location that `resolve` found."""
     if not real.startswith("s3://"):
@@ -69,11 +88,18 @@ def _real(location: str) -> str:
 def _behind_the_server(location: str) -> str:
     anchored = _get_proxied_run_artifact_destination_path(location)
     below = _get_workspace_scoped_repo_path_if_enabled(validate_path_is_safe(anchored)) or ""
+    return _below_destination(below)
+
+
+def _below_destination(path: str) -> str:
     destination = real_location(ARTIFACTS)
     local = _local(destination)
     if local is not None:
-        return os.path.realpath(os.path.join(local, below))
-    return _real(f"{destination.rstrip('/')}/{below}") if urlsplit(destination).scheme == "s3" else _real(destination)
+        return os.path.realpath(os.path.join(local, path.lstrip("/")))
+    if urlsplit(destination).scheme == "s3":
+        # Not read as a part of the URI: a key may hold what ends a URI's path.
+        return posixpath.normpath(f"/{_s3(destination).removeprefix('s3://')}/{path}").replace("/", "s3://", 1)
+    return _real(destination)
 
 
 def _local(location: str) -> str | None:

@@ -27,6 +27,7 @@ class Serving:
 
     model: str
     version: int
+    version_id: str
     target: Target
     run_id: str
     locations: tuple[str, ...]
@@ -48,10 +49,11 @@ def refuse_if_sealed(engine: Engine, place: str, and_below: bool) -> None:
     if sealed is None:
         return
     reason = (
-        f"The files of version {sealed.version} of '{sealed.model}' were approved, so nothing in {sealed.place} can be "
-        "written or deleted. Log what is new in a run of its own and register that as a new version."
+        f"The files of version {sealed.version} of '{sealed.model}' were approved, so they can't be written over or "
+        "deleted, and nothing can be put beside them. Log what is new in a run of its own and register that as a new "
+        "version."
     )
-    _refuse(engine, reason, sealed.model, sealed.version, place)
+    _refuse(engine, reason, sealed.model, sealed.version)
 
 
 def refuse_if_serving(engine: Engine, what: str, is_behind: Callable[[Serving], bool]) -> None:
@@ -66,22 +68,24 @@ def refuse_if_serving(engine: Engine, what: str, is_behind: Callable[[Serving], 
         Refused: naming the version and its target.
     """
     with reading(engine) as session:
-        found = next(filter(is_behind, _serving(session)), None)
+        found = next(filter(is_behind, serving(session)), None)
     if found is None:
         return
     reason = (
         f"{what} can't be deleted: it is behind version {found.version} of '{found.model}', which holds "
         f"{found.target}. Promote another version in its place first."
     )
-    _refuse(engine, reason, found.model, found.version, str(found.target))
+    _refuse(engine, reason, found.model, found.version)
 
 
-def _serving(session: Session) -> list[Serving]:
+def serving(session: Session) -> list[Serving]:
+    """Return the versions that protected targets serve, and what is behind them."""
     policy = policies.current(session).policy
     rows = session.execute(
         select(
             models.c.name,
             versions.c.number,
+            holders.c.version_id,
             holders.c.target,
             SqlModelVersion.run_id,
             SqlModelVersion.source,
@@ -103,16 +107,17 @@ def _serving(session: Session) -> list[Serving]:
         Serving(
             row.name,
             row.number,
+            row.version_id,
             Target.stored(row.target),
             row.run_id or "",
-            tuple(filter(None, (row.source, row.storage_location))),
+            tuple(filter(None, (row.storage_location, row.source))),
         )
         for row in rows
         if policy.protects(Target.stored(row.target))
     ]
 
 
-def _refuse(engine: Engine, reason: str, model: str, version: int, where: str) -> None:
+def _refuse(engine: Engine, reason: str, model: str, version: int) -> None:
     caller = current_caller()
     with transaction(engine) as session:
         entry = AuditEntry(
@@ -123,7 +128,6 @@ def _refuse(engine: Engine, reason: str, model: str, version: int, where: str) -
             outcome=AuditOutcome.REFUSED,
             model=model,
             version=version,
-            after={"where": where[:500]},
             reason=reason,
         )
         record(session, entry, now(session))

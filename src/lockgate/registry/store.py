@@ -371,8 +371,8 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         that nobody approved: `models:/name/latest` comes here without stages.
         """
         latest: list[ModelVersion] = super().get_latest_versions(name, stages)
-        if self._only_serves(name) and not stages:
-            return self._latest_approved(name, latest)
+        if self._only_serves(name):
+            latest = self._approved(name, latest, all_stages=not stages)
         wanted = {get_canonical_stage(stage) for stage in stages or ALL_STAGES}
         if STAGE_ARCHIVED not in wanted or not any(v.current_stage == STAGE_ARCHIVED for v in latest):
             return latest
@@ -387,9 +387,10 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     @staticmethod
     def _only_serves(name: str) -> bool:
         caller = current_caller().principal
-        return not any(caller.may(right, name) for right in Permission if right is not Permission.READ)
+        return not any(caller.may(right, name) for right in (Permission.WRITE, Permission.REVIEW, Permission.GOVERN))
 
-    def _latest_approved(self, name: str, latest: list[ModelVersion]) -> list[ModelVersion]:
+    def _approved(self, name: str, latest: list[ModelVersion], all_stages: bool) -> list[ModelVersion]:
+        """Return the latest version in each stage that protected targets serve, for the stages that were asked for."""
         held = self.gate.approved_holders(name)
         if held is None:
             return latest
@@ -397,7 +398,11 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         for number in sorted(held):
             version = self.get_model_version(name, str(number))
             by_stage[version.current_stage] = version
-        return list(by_stage.values())
+        if all_stages:
+            return list(by_stage.values())
+        # A stage that was named holds what it holds; to have none is no approval.
+        known = [by_stage.get(v.current_stage) if v.current_stage == STAGE_NONE else v for v in latest]
+        return [version for version in known if version is not None]
 
     # Webhooks
 

@@ -4,6 +4,7 @@ write.
 
 from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from mlflow.entities import LoggedModel, Metric, Param, Run, RunInfo, RunTag
 from mlflow.exceptions import MlflowException
@@ -14,7 +15,8 @@ from mlflow.utils.uri import append_to_uri_path
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
-from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship, logged_models_in, place_of
+from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship, logged_models_in
+from lockgate.registry.places import real_place
 from lockgate.registry.sealing import Serving
 from lockgate.registry.transaction import joining, told_by_mlflow
 
@@ -180,8 +182,8 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
             folder = append_to_uri_path(self.get_run(run_id).info.artifact_uri, name)
         except MlflowException:
             return  # MLflow's own method says what is wrong with the run or the name.
-        place = place_of(str(folder), self.authorship.destination)
-        self.authorship.refuse_if_sealed(place)
+        # Also of what lies below: `runs:/RUN/NAME/folder` is covered by the same model.
+        self.authorship.refuse_if_sealed(real_place(self, str(folder)), and_below=True)
 
     def finalize_logged_model(self, model_id: str, *args: Any, **kwargs: Any) -> LoggedModel:
         """Mark a logged model as complete."""
@@ -205,7 +207,7 @@ class WorkspaceGovernedTrackingStore(GovernedTrackingStore, WorkspaceAwareSqlAlc
 
 def _run_and_folder(location: str) -> tuple[str, str] | None:
     """Return the run and the first folder below it that a `runs:/` location names."""
-    if not location.startswith("runs:"):
+    if urlsplit(location).scheme != "runs":
         return None
     run_id, path = RunsArtifactRepository.parse_runs_uri(location)
     return run_id, (path or "").partition("/")[0]

@@ -31,6 +31,8 @@ class Review:
     at: datetime
     #: What changed in the evidence, so that an approval is void.
     dismissed: str = ""
+    #: Whether a rejection was lifted.
+    lifted: bool = False
 
 
 #: Names of excluded principals, each with why: `the requester`, `registered the version`, `made the run`.
@@ -69,14 +71,17 @@ def missing_approvals(
         and not review.dismissed
         and why_not(review.reviewer, model, excluded) is None
     }
-    void = {review.reviewer.name for review in given} - approvers.keys()
+    void = {review.reviewer.name: review.reviewer for review in given if review.reviewer.name not in approvers}
     missing = []
     for rule in rules:
         filled = fill(rule.approvals, list(approvers.values()), model)
         for demand, counted in zip(rule.approvals, filled, strict=True):
             if len(counted) < demand.required:
                 others = {name for name, approver in approvers.items() if not _counts(demand, approver, model)}
-                missing.append(_sentence(rule, demand, len(counted), excluded) + _why_void(demand, others, void))
+                missing.append(
+                    _sentence(rule, demand, len(counted), excluded)
+                    + _why_void(demand, others, _meant(demand, void.values(), model))
+                )
     return missing
 
 
@@ -113,6 +118,10 @@ def _why_void(demand: Approvals, others: Iterable[str], void: Iterable[str]) -> 
         *(f"{name} approved, but evidence or standing has changed since." for name in sorted(void)),
     ]
     return "".join(f" {reason}" for reason in reasons)
+
+
+def _meant(demand: Approvals, people: Iterable[Principal], model: str) -> list[str]:
+    return [person.name for person in people if _counts(demand, person, model)]
 
 
 def _counts(demand: Approvals, approver: Principal, model: str) -> bool:

@@ -24,6 +24,7 @@ from lockgate.registry.adoption import adopt_all
 from lockgate.registry.transaction import transaction
 from lockgate.settings import BACKEND, REGISTRY, real_location
 from lockgate.workflow import people, policies
+from lockgate.workflow.sealed import seal_what_serves
 from lockgate.workflow.stores import stores
 
 #: The versions of MLflow that the tests ran with.
@@ -77,6 +78,7 @@ def _prepare(policy_file: str | None) -> str | None:
         _console.print(f"Took over {adopted} registered model(s) that were made before Lockgate.")
     if policy_file:
         _console.print(policies.apply_at_start(stores(), Path(policy_file).read_text(encoding="utf-8")), markup=False)
+    seal_what_serves(stores())
     token = os.environ.get("LOCKGATE_ADMIN_TOKEN") or None
     if token is not None and len(token) < _LONG_ENOUGH:
         _console.print("LOCKGATE_ADMIN_TOKEN is short enough to be guessed. Use a long random one.", style="yellow")
@@ -97,7 +99,8 @@ def _say_where(host: str, port: int, once: str | None) -> None:
     shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
     prefix = os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")
     url = os.environ.get("LOCKGATE_PUBLIC_URL") or f"http://{shown}:{port}{prefix}"
-    _console.print(f"Lockgate {__version__} serves MLflow {version('mlflow')} at {url}")
+    _console.print(f"Lockgate {__version__} starts to serve MLflow {version('mlflow')} at {url}")
+    _console.print(f"It is ready when {url}/readyz answers; that takes some seconds.")
     if once is not None:
         _console.print("Nobody has signed in as admin yet. This works once, within an hour, and gives you a token:")
         _console.print(f"  {url}/lockgate/sign-in?token={once}", markup=False)

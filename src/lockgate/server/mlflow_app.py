@@ -21,7 +21,8 @@ from starlette.routing import BaseRoute
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.errors import LockgateError, Refused
-from lockgate.registry.authorship import LOGGED_MODEL, RUN, place_of
+from lockgate.registry.authorship import LOGGED_MODEL, RUN
+from lockgate.registry.places import real_place
 from lockgate.workflow.stores import stores
 
 #: Routers of MLflow's that run code on the server's host or change the database behind the stores.
@@ -70,7 +71,7 @@ def _upload() -> None:
     run_id, path = flask.request.args.get("run_uuid"), flask.request.args.get("path")
     if run_id and path:
         file = append_to_uri_path(_artifacts_of(run_id), path)
-        tracking.authorship.refuse_if_sealed(place_of(file, tracking.authorship.destination))
+        tracking.authorship.refuse_if_sealed(real_place(tracking, file))
     tracking.authorship.note(RUN, run_id)
 
 
@@ -82,7 +83,7 @@ def _presign() -> None:
     root = _artifacts_of(asked.run_id) if asked.run_id else _artifacts_of_model(asked.model_id)
     if root and asked.path:
         file = append_to_uri_path(root, asked.path)
-        tracking.authorship.refuse_if_sealed(place_of(file, tracking.authorship.destination))
+        tracking.authorship.refuse_if_sealed(real_place(tracking, file))
     tracking.authorship.note(RUN, asked.run_id)
     tracking.authorship.note(LOGGED_MODEL, asked.model_id)
 

@@ -88,6 +88,7 @@ def review(given: Review) -> ReviewView:
         evidence_digest=given.evidence_digest,
         at=given.at,
         dismissed=given.dismissed,
+        lifted=given.lifted,
     )
 
 
@@ -122,6 +123,7 @@ def decision(decided: Decided) -> DecisionView:
         hold=decided.hold_id,
         break_glass=decided.break_glass_id,
         review_by=decided.review_by,
+        unmet=list(decided.unmet),
     )
 
 

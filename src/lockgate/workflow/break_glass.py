@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from lockgate.access.selectors import join, matches_any
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import break_glass, history, holds, policies, requests
 from lockgate.database.break_glass import Emergency, NewEmergency
@@ -18,9 +19,10 @@ from lockgate.registry.facts import Files, gather
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict, why_not
-from lockgate.workflow.case import Matter, exclusions, seal, weigh
+from lockgate.workflow.case import Matter, exclusions, weigh
 from lockgate.workflow.files import look_at_files
 from lockgate.workflow.rollback import Decided
+from lockgate.workflow.sealed import seal
 from lockgate.workflow.stores import Stores
 from lockgate.workflow.submit import check_version
 
@@ -163,6 +165,7 @@ def _carry_out(
         at=begun.now,
         review_by=review_by,
         break_glass_id=number,
+        unmet=unmet,
     )
 
 
@@ -246,7 +249,12 @@ def _check_may_review(begun: Mutation, emergency: Emergency) -> None:
     evidence = break_glass.evidence(begun.session, emergency.id)
     reason = why_not(caller, begun.name, exclusions(begun.session, emergency.by, evidence))
     if reason is not None:
-        raise Refused(f"{reason}. A second person who did not shape the version reviews it.")
+        raise Refused(f"{reason}. A second person with the role reviewer, who did not shape the version, reviews it.")
+    rules = policies.current(begun.session).policy.rules_for(begun.name, emergency.target)
+    asked = [demand for rule in rules for demand in rule.approvals if demand.required and demand.from_]
+    if asked and not any(matches_any(demand.from_, caller, begun.name) for demand in asked):
+        whose = " or ".join(dict.fromkeys(join(demand.from_) for demand in asked))
+        raise Refused(f"{caller.name} may not review this: the policy asks {whose} about {emergency.target}.")
 
 
 def search(stores: Stores, limit: int, unreviewed: bool) -> list[Emergency]:

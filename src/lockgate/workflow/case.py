@@ -17,7 +17,6 @@ from lockgate.database import (
     people,
     policies,
     requests,
-    seals,
 )
 from lockgate.database.holds import Hold
 from lockgate.database.identities import Model
@@ -37,7 +36,8 @@ from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Review
 from lockgate.wire import rfc3339
-from lockgate.workflow.files import files_at, places_of
+from lockgate.workflow.files import files_at
+from lockgate.workflow.sealed import seal
 from lockgate.workflow.stores import Stores
 
 
@@ -194,7 +194,7 @@ def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Ju
         now=now,
     )
     results = [result for rule in matter.rules for result in judge(rule, facts)]
-    held = holds.on_version(session, matter.version_id) if noted.holds else []
+    on_hold = holds.on_version(session, matter.version_id) if noted.holds else []
     verdict = decide(
         matter.rules,
         results,
@@ -203,9 +203,9 @@ def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Ju
         matter.evidence.digest,
         excluded,
         now,
-        obstacles(session, matter, noted, held, now),
+        obstacles(session, matter, noted, on_hold, now),
     )
-    verdict = replace(verdict, warnings=(*_held_elsewhere(held, matter), *verdict.warnings))
+    verdict = replace(verdict, warnings=(*_held_elsewhere(on_hold, matter), *verdict.warnings))
     return Judgement(verdict, incumbent, excluded)
 
 
@@ -221,18 +221,13 @@ def exclusions(session: Session, requester: str, evidence: Evidence) -> dict[str
     return excluded
 
 
-def obstacles(session: Session, matter: Matter, noted: Noted, held: Sequence[Hold], now: datetime) -> list[str]:
+def obstacles(session: Session, matter: Matter, noted: Noted, on_hold: Sequence[Hold], now: datetime) -> list[str]:
     """Return what stands in the way of a promotion apart from gates and reviews, a sentence each."""
     if not matter.rules:
         return []
     return [
         *_file_obstacles(matter),
-        *(
-            f"Version {hold.version} is on hold since {rfc3339(hold.at)} ({hold.by}: {hold.reason.rstrip('.')}). "
-            f"Somebody who reviews, operates or maintains lifts that (`lockgate unhold {hold.id}`)."
-            for hold in held
-            if hold.binds(matter.target)
-        ),
+        *(held(hold) for hold in on_hold if hold.binds(matter.target)),
         *(one_off_freezes(session, matter.model, matter.target, now) if noted.freezes else ()),
         *(
             f"{emergency.by} broke the glass for {emergency.target} at {rfc3339(emergency.at)}, and no second person "
@@ -244,10 +239,18 @@ def obstacles(session: Session, matter: Matter, noted: Noted, held: Sequence[Hol
     ]
 
 
-def _held_elsewhere(held: Sequence[Hold], matter: Matter) -> list[str]:
+def held(hold: Hold) -> str:
+    """Say that a version is on hold, and who lifts that."""
+    return (
+        f"Version {hold.version} is on hold since {rfc3339(hold.at)} ({hold.by}: {hold.reason.rstrip('.')}). "
+        f"Somebody who reviews, operates or maintains lifts that (`lockgate unhold {hold.id}`)."
+    )
+
+
+def _held_elsewhere(on_hold: Sequence[Hold], matter: Matter) -> list[str]:
     return [
         f"Version {hold.version} is on hold for {hold.target} ({hold.by}: {hold.reason.rstrip('.')})."
-        for hold in held
+        for hold in on_hold
         if not hold.binds(matter.target)
     ]
 
@@ -281,12 +284,22 @@ def foreign_files(evidence: Evidence) -> list[str]:
     ]
 
 
+def approved_evidence(session: Session, version_id: str, target: Target) -> Evidence | None:
+    """Return the evidence on which a version last came to a target, by a promotion or an approved break-glass."""
+    promoted = requests.approved_evidence(session, version_id, target)
+    return promoted or break_glass.approved_evidence(session, version_id, target)
+
+
 def _incumbent(session: Session, stores: Stores, matter: Matter) -> Evidence | None:
     if matter.holder is None or not any(gate.compares for rule in matter.rules for gate in rule.gates):
         return None
     known = identities.version(session, matter.model.id, matter.holder)
     if known is None:
         return None
+    # What was approved then: its run is open to everybody, and must not make the next one look better.
+    approved = approved_evidence(session, known.id, matter.target)
+    if approved is not None:
+        return approved
     return gather(session, stores.tracking, matter.model, known, Files())
 
 
@@ -374,13 +387,6 @@ def _against_another(begun: Mutation, request: PromotionRequest, holder: int | N
         after={"version": holder},
     )
     return replace(request, incumbent=holder)
-
-
-def seal(begun: Mutation, stores: Stores, version: int, version_id: str) -> None:
-    """Note where an approved version keeps its files, so that nothing is written there any more."""
-    location = storage_location(begun.session, begun.workspace, begun.name, version)
-    if location:
-        seals.add(begun.session, version_id, places_of(stores, location))
 
 
 def check_live(begun: Mutation, request: PromotionRequest) -> None:

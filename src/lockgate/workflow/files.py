@@ -1,14 +1,15 @@
 """Looking at a version's files before the transaction begins: they may be far away, and many."""
 
-import functools
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.utils.uri import append_to_uri_path
 
 from lockgate.evidence.manifest import Artifacts, Hashing
-from lockgate.registry.authorship import place_of
 from lockgate.registry.facts import Files, ModelFile, logged_model_named, read_model_file, storage_location
+from lockgate.registry.places import real_place
 from lockgate.registry.transaction import reading
 from lockgate.workflow.hashing import look_at
 from lockgate.workflow.stores import Stores
@@ -27,36 +28,51 @@ def files_at(stores: Stores, location: str) -> Files:
     """Return what is known of the files at a version's storage location; nothing if there is none."""
     if not location:
         return Files()
-    places = locations_of(stores, location)
-    artifacts = functools.reduce(_over, (look_at(stores, place) for place in places))
-    return Files(artifacts, _model_file(stores, places, artifacts))
+    root, *rest = locations_of(stores, location)
+    artifacts = look_at(stores, root.uri)
+    for above in rest:
+        artifacts = _over(artifacts, _below(look_at(stores, above.uri), above.below))
+    return Files(artifacts, _model_file(stores, root.uri, artifacts))
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place where MLflow finds files of a version, and the folder below the version's own where it lays them."""
+
+    uri: str
+    below: str = ""
 
 
 def places_of(stores: Stores, location: str) -> list[str]:
     """Return the one spelling of each place where MLflow would find a version's files."""
-    destination = stores.tracking.authorship.destination
-    return [place_of(place, destination) for place in locations_of(stores, location)]
+    return [real_place(stores.tracking, place.uri) for place in locations_of(stores, location)]
 
 
-def locations_of(stores: Stores, location: str) -> list[str]:
-    """Return the real locations behind a version's storage location.
+def locations_of(stores: Stores, location: str) -> list[Location]:
+    """Return the locations behind a version's storage location.
 
-    It is one, but for `runs:/RUN/NAME`, where MLflow looks in the run's folder and lays the files of the run's logged
-    model of that name over it (`mlflow.store.artifact.runs_artifact_repo`).
+    It is one, but for `runs:/RUN/NAME/rest`: there MLflow takes the run's folder, and lays what the run's logged model
+    of that name has in `rest` into the folder `NAME/rest` below
+    (`mlflow.store.artifact.runs_artifact_repo.RunsArtifactRepository`, of a whole `runs:/` location).
     """
-    if not location.startswith("runs:"):
-        return [location]
+    if urlsplit(location).scheme != "runs":
+        return [Location(location)]
     try:
         run_id, path = RunsArtifactRepository.parse_runs_uri(location)
         run = stores.tracking.get_run(run_id)
     except MlflowException:
-        return [location]
-    of_run = str(append_to_uri_path(run.info.artifact_uri, path or ""))
+        return [Location(location)]
+    of_run = Location(str(append_to_uri_path(run.info.artifact_uri, path or "")))
     name, _, rest = (path or "").partition("/")
     logged = logged_model_named(stores.tracking, run.info.experiment_id, run_id, name) if path else None
     if logged is None:
         return [of_run]
-    return [of_run, str(append_to_uri_path(logged.artifact_location, rest)) if rest else logged.artifact_location]
+    of_model = str(append_to_uri_path(logged.artifact_location, rest)) if rest else logged.artifact_location
+    return [of_run, Location(of_model, path)]
+
+
+def _below(found: Artifacts, folder: str) -> Artifacts:
+    return replace(found, files=tuple(replace(file, path=f"{folder}/{file.path}") for file in found.files))
 
 
 def _over(below: Artifacts, above: Artifacts) -> Artifacts:
@@ -68,25 +84,21 @@ def _over(below: Artifacts, above: Artifacts) -> Artifacts:
     return Artifacts(Hashing.HASHED, tuple(files[path] for path in sorted(files)))
 
 
-def _model_file(stores: Stores, places: list[str], artifacts: Artifacts) -> ModelFile:
+def _model_file(stores: Stores, location: str, artifacts: Artifacts) -> ModelFile:
+    """Read the `MLmodel` file where whoever loads the version finds it: at the root of its files."""
     if artifacts.state is not Hashing.HASHED:
-        return _read(stores, places)
+        return read_model_file(stores.tracking, location)
     known = next((file.sha256 for file in artifacts.files if file.path == _MODEL_FILE), None)
     if known is None:
         return ModelFile()
     if known in _read_before:
         return _read_before[known]
-    read = _read(stores, places)
+    read = read_model_file(stores.tracking, location)
     if read.sha256 == known:
         if len(_read_before) >= _REMEMBERED:
             _read_before.clear()
         _read_before[known] = read
     return read
-
-
-def _read(stores: Stores, places: list[str]) -> ModelFile:
-    read = [read_model_file(stores.tracking, place) for place in places]
-    return next((file for file in reversed(read) if file.state != "missing"), ModelFile())
 
 
 _REMEMBERED = 1_000

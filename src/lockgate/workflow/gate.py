@@ -6,7 +6,7 @@ from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 
 from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import identities, policies, requests
+from lockgate.database import holds, identities, policies, requests
 from lockgate.decisions.verdict import why_not_carry_out, why_not_roll_back
 from lockgate.errors import BadInput, Conflict, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
@@ -20,13 +20,29 @@ from lockgate.registry.mutation import Mutation
 from lockgate.registry.pointers import Change
 from lockgate.registry.transaction import reading
 from lockgate.workflow.audited import observe
-from lockgate.workflow.case import assess
+from lockgate.workflow.case import assess, held
 from lockgate.workflow.clearing import STAGING, decide_clearing
 from lockgate.workflow.files import look_at_files
 from lockgate.workflow.promote import carry_out, carry_out_if_on_approval
 from lockgate.workflow.rollback import carry_out_rollback, check_may_roll_back, served_before
 from lockgate.workflow.stores import Stores, stores
 from lockgate.workflow.submit import check_alias, find_or_open
+
+
+def _check_not_held(mutation: Mutation, change: Change) -> None:
+    """Refuse what somebody has put on hold, also where no rule protects the target, or only one in audit mode."""
+    for number in sorted(change.gained):
+        for hold in holds.on_version(mutation.session, mutation.version(number).id):
+            if hold.binds(change.target):
+                reason = held(hold)
+                mutation.record(
+                    EventType.PROMOTION_REFUSED,
+                    outcome=AuditOutcome.REFUSED,
+                    version=number,
+                    target=str(change.target),
+                    reason=reason,
+                )
+                raise RefusedOnRecord(reason, unmet=[reason])
 
 
 class PolicyGate:
@@ -93,6 +109,8 @@ class PolicyGate:
     def check_direct(self, mutation: Mutation, changes: Sequence[Change]) -> dict[Target, int]:
         """Refuse changes outside the gate that touch a closed target; record those that may clear one."""
         policy = policies.current(mutation.session).policy
+        for change in changes:
+            _check_not_held(mutation, change)
         closed = [change for change in changes if policy.protects(change.target)]
         decided = {}
         for change in closed:

@@ -1,7 +1,7 @@
 """Holds: keeping a version from being promoted until somebody lifts it."""
 
-from lockgate.access.roles import Permission, roles_with
-from lockgate.database import holds
+from lockgate.access.roles import Permission
+from lockgate.database import break_glass, holds
 from lockgate.database.holds import Hold
 from lockgate.errors import BadInput, Conflict, NotFound, Refused
 from lockgate.events.event import EventType
@@ -65,6 +65,11 @@ def lift(stores: Stores, hold_id: int, comment: str | None) -> None:
         now = holds.find(begun.session, begun.workspace, hold_id)
         if now is None or now.lifted_at is not None:
             raise Conflict(f"Hold {hold_id} was lifted already.")
+        if any(
+            emergency.decision_id == now.decision_id and emergency.by_id == begun.caller.principal.id
+            for emergency in break_glass.of_model(begun.session, begun.model.id)
+        ):
+            raise Refused(f"{now.by} set this hold on what you broke the glass for; somebody else lifts it.")
         holds.lift(begun.session, hold_id, begun.caller.principal.id, said, begun.now)
         begun.record(EventType.HOLD_LIFTED, version=found.version, before={"hold": hold_id}, reason=said)
 
@@ -78,5 +83,7 @@ def in_force(stores: Stores) -> list[Hold]:
 def _check_may(begun: Mutation, what: str) -> None:
     caller = begun.caller.principal
     if caller.is_service or not any(caller.may(right, begun.name) for right in _MAY_HOLD):
-        needed = ", ".join(roles_with(right) for right in _MAY_HOLD)
-        raise Refused(f"{caller.name} may not {what} of '{begun.name}': only people may who have a role of {needed}.")
+        raise Refused(
+            f"{caller.name} may not {what} of '{begun.name}': only people may, with the role reviewer, operator, "
+            "maintainer or admin."
+        )

@@ -7,9 +7,11 @@ from lockgate.database.engine import now
 from lockgate.database.policies import DEFAULT_VERSION, StoredPolicy
 from lockgate.errors import NotFound
 from lockgate.gates.document import read_policy
+from lockgate.gates.policy import Policy
 from lockgate.gates.weakening import weakenings
 from lockgate.registry.transaction import reading, transaction
 from lockgate.workflow.policy_changes import propose, put_in_force, take_policy_turn
+from lockgate.workflow.sealed import seal_what_serves
 from lockgate.workflow.stores import Stores
 
 
@@ -32,7 +34,12 @@ def apply(stores: Stores, caller: Caller, source: str) -> StoredPolicy:
         Refused: if the caller may not change policies, or the policy is weaker; then with the change that waits.
     """
     caller.require(Permission.GOVERN)
-    wanted = read_policy(source)
+    stored = _apply(stores, caller, source, read_policy(source))
+    seal_what_serves(stores)
+    return stored
+
+
+def _apply(stores: Stores, caller: Caller, source: str, wanted: Policy) -> StoredPolicy:
     with transaction(stores.registry.engine) as session:
         take_policy_turn(session)
         before = policies.current(session)

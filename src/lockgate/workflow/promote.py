@@ -15,7 +15,8 @@ from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
 from lockgate.reviews.standing import Verdict
 from lockgate.workflow.audited import record_findings
-from lockgate.workflow.case import Case, opened, seal
+from lockgate.workflow.case import Case, opened
+from lockgate.workflow.sealed import seal
 from lockgate.workflow.stores import Stores
 
 

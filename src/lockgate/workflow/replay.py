@@ -220,10 +220,9 @@ class Replay:
     def _model_file(self, model: Model, number: int) -> Files:
         with reading(self._stores.registry.engine) as session:
             location = storage_location(session, model.workspace, model.name, number)
-        places = locations_of(self._stores, location) if location else []
-        read = [read_model_file(self._stores.tracking, place) for place in places]
-        found = [file for file in read if file.state != "missing"]
-        return Files(NOT_LOOKED_AT, found[-1]) if found else Files()
+        if not location:
+            return Files()
+        return Files(NOT_LOOKED_AT, read_model_file(self._stores.tracking, locations_of(self._stores, location)[0].uri))
 
     def _with_obstacles(self, judged: Judged, occasion: _Occasion, record: _Record) -> Judged:
         """Add what stands in a live request's way whatever the policy: holds, one-off freezes, overdue reviews."""

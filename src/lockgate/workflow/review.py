@@ -13,7 +13,7 @@ from lockgate.events.event import EventType
 from lockgate.promotions.request import PromotionRequest, State, valid_comment
 from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
-from lockgate.reviews.standing import Verdict, why_not
+from lockgate.reviews.standing import Review, Verdict, why_not
 from lockgate.workflow.case import Case, assess, opened, request_named
 from lockgate.workflow.clearing import unstage
 from lockgate.workflow.promote import carry_out_if_on_approval
@@ -40,6 +40,8 @@ def approve(stores: Stores, request_id: int, comment: str | None, seen: str | No
         _check_standing(begun, case, Verdict.APPROVE)
         _check_seen(case, seen)
         _check_complete(case)
+        if not said and any(_still_counts(given, begun.caller.principal, case) for given in case.reviews):
+            return case
         _add(begun, case.request, Verdict.APPROVE, said)
         approved = assess(begun, stores, requests.get(begun.session, request_id), found.files)
         return carry_out_if_on_approval(stores, begun, approved)
@@ -191,16 +193,23 @@ def _check_standing(begun: Mutation, case: Case, verdict: Verdict) -> None:
 
 
 def _check_seen(case: Case, seen: str | None) -> None:
-    """Refuse an approval of evidence that the approver can't have seen; what is new is kept, to be looked at."""
+    """Refuse an approval of evidence that the approver can't have seen. Being refused is no look: nothing is kept."""
     if seen == case.request.evidence_digest or (seen is None and not case.changes):
         return
-    changes = "; ".join(case.changes[:5]) or f"it has the digest {case.request.evidence_digest}"
-    raise ConflictOnRecord(
-        f"The evidence has changed since you looked: {changes}. Look again (`lockgate show {case.request.id}`), then "
-        "approve.",
+    if case.changes:
+        said = f"The evidence has changed since anybody looked: {'; '.join(case.changes[:5])}"
+    else:
+        said = f"The evidence has the digest {case.request.evidence_digest}, which is not the one that you name"
+    raise Conflict(
+        f"{said}. Look again (`lockgate show {case.request.id}`), then approve.",
         evidence_digest=case.request.evidence_digest,
         changes=list(case.changes),
     )
+
+
+def _still_counts(given: Review, caller: Principal, case: Case) -> bool:
+    is_mine = given.verdict is Verdict.APPROVE and given.reviewer.id == caller.id
+    return is_mine and not given.dismissed and given.evidence_digest == case.request.evidence_digest
 
 
 def _check_complete(case: Case) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import break_glass, history, holds, identities, policies, requests
+from lockgate.database import break_glass, history, holds, identities, policies
 from lockgate.database.history import NewDecision, Tenure
 from lockgate.decisions.verdict import DecisionKind, frozen_for_rollback, why_not_roll_back
 from lockgate.errors import BadInput, Conflict, RefusedOnRecord
@@ -21,7 +21,7 @@ from lockgate.registry.facts import Files
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict
-from lockgate.workflow.case import one_off_freezes
+from lockgate.workflow.case import approved_evidence, one_off_freezes
 from lockgate.workflow.files import look_at_files
 from lockgate.workflow.stores import Stores
 
@@ -44,6 +44,8 @@ class Decided:
     #: Until when a second person must review a break-glass.
     review_by: datetime | None = None
     break_glass_id: int | None = None
+    #: What was missing when the glass was broken.
+    unmet: tuple[str, ...] = ()
 
 
 def line_back(tenures: Iterable[Tenure], holder: int | None, unfit: Collection[int]) -> Tenure | None:
@@ -190,7 +192,7 @@ def carry_out_rollback(
     )
     stores.registry.move(begun, target, back_to.version, decision)
     hold = None
-    if previous is not None and before is not None:
+    if previous is not None and before is not None and not _is_held(begun, previous, target):
         hold = _hold(begun, previous, before, target, f"rolled back from {target}: {reason}", decision)
     begun.record(
         EventType.ROLLED_BACK,
@@ -216,9 +218,7 @@ def carry_out_rollback(
 
 
 def _check_bytes(begun: Mutation, target: Target, back_to: Tenure, files: Files) -> None:
-    approved = requests.approved_evidence(begun.session, back_to.version_id, target) or break_glass.approved_evidence(
-        begun.session, back_to.version_id, target
-    )
+    approved = approved_evidence(begun.session, back_to.version_id, target)
     if approved is None or approved.artifacts.state is not Hashing.HASHED:
         return
     found = files.artifacts
@@ -232,6 +232,10 @@ def _check_bytes(begun: Mutation, target: Target, back_to: Tenure, files: Files)
         f"would serve something else. Put the files back, promote another version, or break the glass "
         f"(`lockgate break-glass {begun.name} VERSION {target} --reason ...`).",
     )
+
+
+def _is_held(begun: Mutation, held_id: str, target: Target) -> bool:
+    return any(hold.binds(target) for hold in holds.on_version(begun.session, held_id))
 
 
 def _hold(begun: Mutation, held_id: str, held: int, target: Target, reason: str, decision: int) -> int:
