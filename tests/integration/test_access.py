@@ -160,7 +160,9 @@ def test_the_command_line_does_all_of_it(house: House, tmp_path) -> None:
     assert model in house.cli("vic", "requests", "--model", model).stdout
     house.promote(model, "2", "alias:champion")
     back = house.cli("oz", "rollback", model, "alias:champion", "--reason", "bad")
-    assert back.stdout == f"{model} alias:champion: version 1 serves again (was 2).\n"
+    serves, held = back.stdout.splitlines()
+    assert serves == f"{model} alias:champion: version 1 serves again (was 2)."
+    assert held.startswith("Version 2 is on hold for alias:champion until `lockgate unhold ")
     assert "rollback" in house.cli("vic", "history", model).stdout
     assert "promotion.done" in house.cli("vic", "audit", "list", "--model", model).stdout
     assert house.cli("vic", "show", "999999").returncode == 1
