@@ -4,6 +4,7 @@ import hashlib
 import json
 import posixpath
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,8 @@ class Files:
 
     artifacts: Artifacts = NOT_LOOKED_AT
     model_file: ModelFile = ModelFile()
+    #: Logged models whose files MLflow lays over those of the run; None if nobody looked.
+    laid_over: tuple[LoggedModel, ...] | None = None
 
     @property
     def progress(self) -> str:
@@ -165,7 +168,8 @@ def gather(
     row = session.execute(_VERSION, _key(model.workspace, model.name, version.number)).one()
     run = read_run(tracking, row.run_id)
     destination = tracking.authorship.destination
-    things = [*_made_of(row, run, destination), *_covering(tracking, row, run, destination)]
+    laid_over = files.laid_over if files.laid_over is not None else _named_by_run(tracking, run, row)
+    things = [*_made_of(row, run, destination), *_made_with(laid_over, destination)]
     makers = authors.makers(session, things, version.registrar_id)
     origin = _origin(tracking, row, run, destination)
     version_tags, model_tags = _tags(session, model, version.number)
@@ -184,7 +188,7 @@ def gather(
         has_input_example=files.model_file.has_input_example,
         registrar=makers.registrar,
         authors=makers.authors,
-        **(_run_facts(tracking, row, run) if run is not None and origin is Provenance.OWN else {}),
+        **(_run_facts(tracking, row, run, laid_over) if run is not None and origin is Provenance.OWN else {}),
     )
 
 
@@ -232,8 +236,10 @@ def storage_location(session: Session, workspace: str, name: str, number: int) -
     return (row.storage_location or row.source or "") if row else ""
 
 
-def _run_facts(tracking: TrackingStore, row: Row[Any], run: KnownRun) -> dict[str, Any]:
-    others = _metrics_of_other_models(tracking, row, run)
+def _run_facts(
+    tracking: TrackingStore, row: Row[Any], run: KnownRun, laid_over: Iterable[LoggedModel]
+) -> dict[str, Any]:
+    others = _metrics_of_other_models(tracking, row, run, laid_over)
     return {
         "metrics": {name: value for name, value in run.metrics.items() if name not in others},
         "params": run.params,
@@ -242,11 +248,12 @@ def _run_facts(tracking: TrackingStore, row: Row[Any], run: KnownRun) -> dict[st
     }
 
 
-def _metrics_of_other_models(tracking: TrackingStore, row: Row[Any], run: KnownRun) -> set[str]:
+def _metrics_of_other_models(
+    tracking: TrackingStore, row: Row[Any], run: KnownRun, laid_over: Iterable[LoggedModel]
+) -> set[str]:
     """Return the metrics that the run logged for other models than this one: a run may train several."""
     locations = [location for location in (row.source, row.storage_location) if location]
-    named = _named_by_run(tracking, run, locations)
-    mine = {*logged_models_in(locations), *(logged.model_id for logged in named)}
+    mine = {*logged_models_in(locations), *(logged.model_id for logged in laid_over)}
     with tracking.ManagedSessionMaker() as session:
         rows = session.execute(
             select(SqlLoggedModelMetric.metric_name, SqlLoggedModelMetric.model_id)
@@ -257,19 +264,17 @@ def _metrics_of_other_models(tracking: TrackingStore, row: Row[Any], run: KnownR
     return {name for name, _ in rows} - of_mine
 
 
-def _covering(tracking: TrackingStore, row: Row[Any], run: KnownRun | None, destination: str) -> list[tuple[str, str]]:
-    """Return the logged models, and their folders, that MLflow lays over the run's folder of a version."""
-    locations = [location for location in (row.source, row.storage_location) if location]
-    found = _named_by_run(tracking, run, locations) if run is not None else []
+def _made_with(laid_over: Iterable[LoggedModel], destination: str) -> list[tuple[str, str]]:
+    found = list(laid_over)
     of_model = [(LOGGED_MODEL, logged.model_id) for logged in found]
     return [*of_model, *((ARTIFACTS, artifact_folder(logged.artifact_location, destination)) for logged in found)]
 
 
-def _named_by_run(tracking: TrackingStore, run: KnownRun, locations: list[str]) -> list[LoggedModel]:
+def _named_by_run(tracking: TrackingStore, run: KnownRun | None, row: Row[Any]) -> list[LoggedModel]:
     """Return the logged models that `runs:/RUN/NAME` locations name."""
     found = []
-    for location in dict.fromkeys(locations):
-        if urlparse(location).scheme == "runs":
+    for location in dict.fromkeys((row.source, row.storage_location)):
+        if run is not None and urlparse(location or "").scheme == "runs":
             _, path = RunsArtifactRepository.parse_runs_uri(location)
             logged = logged_model_named(tracking, run.experiment_id, run.id, (path or "").partition("/")[0])
             found += [logged] if logged else []

@@ -77,6 +77,26 @@ def read_run(tracking: TrackingStore, run_id: str | None) -> KnownRun | None:
     )
 
 
+@dataclass(frozen=True)
+class RunPlace:
+    """Where a run belongs, and where it keeps its files."""
+
+    experiment_id: str
+    artifact_uri: str
+
+
+def place_of_run(tracking: TrackingStore, run_id: str) -> RunPlace | None:
+    """Return where a run is; None if there is none of this id in the active workspace."""
+    with tracking.ManagedSessionMaker() as session:
+        row = (
+            tracking._get_query(session, SqlRun)
+            .filter(SqlRun.run_uuid == run_id)
+            .with_entities(SqlRun.experiment_id, SqlRun.artifact_uri)
+            .first()
+        )
+    return RunPlace(str(row.experiment_id), row.artifact_uri) if row else None
+
+
 def _inputs(tracking: TrackingStore, session: Session, run_id: str) -> list[SqlRun]:
     """Return a row for each dataset that the run had as input, one if it had none; no row if there is no run."""
     is_input = and_(SqlInput.destination_type == "RUN", SqlInput.destination_id == SqlRun.run_uuid)

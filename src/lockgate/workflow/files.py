@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from mlflow.entities import LoggedModel
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.utils.uri import append_to_uri_path
@@ -10,6 +11,7 @@ from mlflow.utils.uri import append_to_uri_path
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.registry.facts import Files, ModelFile, logged_model_named, read_model_file, storage_location
 from lockgate.registry.places import real_place
+from lockgate.registry.runs import place_of_run
 from lockgate.registry.transaction import reading
 from lockgate.workflow.hashing import look_at
 from lockgate.workflow.stores import Stores
@@ -32,7 +34,8 @@ def files_at(stores: Stores, location: str) -> Files:
     artifacts = look_at(stores, root.uri)
     for above in rest:
         artifacts = _over(artifacts, _below(look_at(stores, above.uri), above.below))
-    return Files(artifacts, _model_file(stores, root.uri, artifacts))
+    laid_over = tuple(above.of for above in rest if above.of is not None)
+    return Files(artifacts, _model_file(stores, root.uri, artifacts), laid_over)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Location:
 
     uri: str
     below: str = ""
+    #: The logged model whose files they are.
+    of: LoggedModel | None = None
 
 
 def places_of(stores: Stores, location: str) -> list[str]:
@@ -59,16 +64,18 @@ def locations_of(stores: Stores, location: str) -> list[Location]:
         return [Location(location)]
     try:
         run_id, path = RunsArtifactRepository.parse_runs_uri(location)
-        run = stores.tracking.get_run(run_id)
     except MlflowException:
         return [Location(location)]
-    of_run = Location(str(append_to_uri_path(run.info.artifact_uri, path or "")))
+    run = place_of_run(stores.tracking, run_id)
+    if run is None:
+        return [Location(location)]
+    of_run = Location(str(append_to_uri_path(run.artifact_uri, path or "")))
     name, _, rest = (path or "").partition("/")
-    logged = logged_model_named(stores.tracking, run.info.experiment_id, run_id, name) if path else None
+    logged = logged_model_named(stores.tracking, run.experiment_id, run_id, name) if path else None
     if logged is None:
         return [of_run]
     of_model = str(append_to_uri_path(logged.artifact_location, rest)) if rest else logged.artifact_location
-    return [of_run, Location(of_model, path)]
+    return [of_run, Location(of_model, path, logged)]
 
 
 def _below(found: Artifacts, folder: str) -> Artifacts:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import history, policies, requests
 from lockgate.database.history import NewDecision
-from lockgate.decisions.verdict import DecisionKind, why_not_carry_out
+from lockgate.decisions.verdict import DecisionKind, people_decide, why_not_carry_out
 from lockgate.errors import RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.promotions.request import State, valid_comment
@@ -129,7 +129,8 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
         ),
     )
     stores.registry.move(begun, request.target, request.version, decision, request.id)
-    seal(begun, stores, request.version, request.version_id)
+    if not people_decide(case.rules):  # else it has been sealed since they did
+        seal(begun, stores, request.version, request.version_id)
     outcome = f"{begun.caller.principal.name} moved {request.target} to version {request.version}"
     end(begun, request, State.PROMOTED, None, outcome)
     begun.record(
