@@ -19,6 +19,7 @@ from lockgate.events.event import EventType
 from lockgate.promotions.request import valid_comment
 from lockgate.registry.transaction import reading, transaction
 from lockgate.reviews.policy_change import missing_approvals, why_not_approve
+from lockgate.workflow.sealed import seal_what_serves
 from lockgate.workflow.stores import Stores
 
 #: How many weakenings a refusal says in its message; its details have all.
@@ -164,7 +165,10 @@ def approve(stores: Stores, caller: Caller, change_id: int, comment: str | None)
         missing = missing_of(approved, base)
         if not missing:
             put_in_force(session, caller, base, change.source, change.weakens, at, approved)
-        return _get(session, change_id), missing
+        approved = _get(session, change_id)
+    if not missing:
+        seal_what_serves(stores)
+    return approved, missing
 
 
 def reject(stores: Stores, caller: Caller, change_id: int, comment: str | None) -> PolicyChange:
