@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.adversarial.bait import FILES, bait
 from tests.conftest import BACKENDS
 from tests.house import NO_RULES, ONE_APPROVAL, House
 
@@ -99,6 +100,16 @@ def test_a_maintainers_weakening_waits_for_another_one(house: House) -> None:
     assert applied["after"]["proposer"] == house.call("vic", "GET", "/policies")["applied_by"] == "max"
     assert source(house) == NO_RULES
     assert "applied already" in approve(house, "mia", change, 409)["message"]
+
+
+def test_a_change_seals_what_served_before_it_protected_that(house: House) -> None:
+    target = bait(house)
+    with house.acting_as("ada") as client:
+        client.set_registered_model_alias(target.model, "blue", "1")
+    approve(house, "mia", propose(house, "max", ONE_APPROVAL.replace("alias:champion", "alias:blue")))
+    put = f"/api/2.0/mlflow-artifacts/artifacts/0/{target.run_id}/artifacts/model/MLmodel"
+    assert house.http("junior").put(put, content=b"evil").status_code == 403
+    assert target.files == FILES
 
 
 def test_what_is_stricter_is_in_force_at_once(house: House) -> None:

@@ -41,6 +41,7 @@ SAM = person("sam", "reviewer", groups=("senior",))
 REX = person("rex", "reviewer")
 BOT = person("bot", "releaser", "reviewer", kind=Kind.SERVICE, groups=("senior",))
 CI = person("ci", "contributor", kind=Kind.SERVICE)
+ADAS = replace(person("adas", "contributor", kind=Kind.SERVICE), owner="ada")
 
 
 def policy(**rule: Any) -> Policy:
@@ -84,6 +85,9 @@ def check(status: str, reporter: Principal = CI) -> dict[str, Check]:
         ({"check": "smoke"}, {"checks": check("pending")}, Outcome.PENDING, "pending"),
         ({"check": "smoke"}, {"checks": check("success", ADA)}, Outcome.PENDING, "who shaped this version"),
         ({"check": "smoke"}, {"checks": check("success", SUE)}, Outcome.PASSED, "sue"),
+        ({"check": "smoke"}, {"checks": check("success", ADAS)}, Outcome.PENDING, "which ada answers for"),
+        ({"check": "smoke"}, {"checks": check("success", replace(ADAS, owner="sue"))}, Outcome.PASSED, "adas reported"),
+        ({"check": "smoke", "from": ["service:adas"]}, {"checks": check("success", ADAS)}, Outcome.PASSED, "adas reported"),
         ({"check": "smoke", "from": ["service:bot"]}, {"checks": check("success")}, Outcome.PENDING, "only from service:bot"),
         ({"requires": {"description": True}}, {}, Outcome.PASSED, "there"),
         ({"requires": {"description": True}}, {"candidate": replace(GOOD, description=" ")}, Outcome.FAILED, "a description"),

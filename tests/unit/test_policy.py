@@ -146,6 +146,22 @@ def test_anything_else_is_refused_with_a_sentence(text: str) -> None:
         read_policy(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["{" * 6000, "[" * 6000, "[" * 31 + "]" * 31, "# " + "]" * 40 + "\n" + "[" * 31 + "]" * 31, '["]",' * 6000],
+    ids=["braces", "brackets", "one too many", "closed in a comment", "closed in strings"],
+)
+def test_what_is_nested_too_deeply_is_refused_before_it_is_read(text: str) -> None:
+    with pytest.raises(BadInput, match="nested too deeply"):
+        read_policy(text)
+
+
+def test_brackets_in_comments_and_strings_nest_nothing() -> None:
+    deep = "[" * 40
+    text = f"# {deep}\n" + rule(f"gates: [{{name: g, expr: \"tags.a == '{deep}'\"}}]")
+    assert deep in str(read_policy(text).rules[0].gates[0].expr)
+
+
 def test_names_of_new_models_must_fit_the_naming() -> None:
     policy = read_policy(CONTRACT)
     policy.check_name("payments-fraud-transaction-scorer")

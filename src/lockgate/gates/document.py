@@ -54,8 +54,17 @@ _PARTS = (
 _SETTINGS = sorted({field.alias or name for part in _PARTS for name, field in part.model_fields.items()})
 
 
+_MOST_NESTED = 30
+
+
 class _Loader(yaml.SafeLoader):
     """YAML as people read it: `on`, `off`, `yes` and `no` are words, only `true` and `false` are not."""
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - as in PyYAML
+        """Refuse brackets in brackets in brackets, which YAML takes long over."""
+        if self.flow_level >= _MOST_NESTED:
+            raise BadInput("The policy is nested too deeply.")
+        super().fetch_flow_collection_start(TokenClass)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -63,18 +72,6 @@ _Loader.yaml_implicit_resolvers = {
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false"), ["t", "f"])
-
-
-_MOST_NESTED = 30
-
-
-def _check_nesting(text: str) -> None:
-    """Refuse brackets in brackets in brackets before YAML is read, which takes long over them."""
-    depth = 0
-    for character in text:
-        depth += (character in "[{") - (character in "]}")
-        if depth > _MOST_NESTED:
-            raise BadInput("The policy is nested too deeply.")
 
 
 def read_policy(text: str) -> Policy:
@@ -91,7 +88,6 @@ def read_policy(text: str) -> Policy:
     """
     if len(text) > MAX_LENGTH:
         raise BadInput(f"A policy file may have {MAX_LENGTH} characters; this one has {len(text)}.")
-    _check_nesting(text)
     root, data = _parse(text)
     if not isinstance(data, dict):
         raise BadInput("A policy is a mapping that starts with `version: 1` and has `rules`.")
@@ -104,7 +100,7 @@ def read_policy(text: str) -> Policy:
 
 def _parse(text: str) -> tuple[yaml.Node | None, Any]:
     try:
-        for token in yaml.scan(text):
+        for token in yaml.scan(text, Loader=_Loader):
             if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
                 line = token.start_mark.line + 1
                 raise BadInput(f"line {line}: anchors and aliases (& and *) are not allowed; quote a name with *.")
