@@ -170,6 +170,7 @@ def test_the_command_line_does_all_of_it(house: House, tmp_path) -> None:
     assert house.cli("vic", "nothing").returncode == 2
     second = house.ask(model, "2", "stage:Production")
     assert "rejected" in house.cli("sue", "reject", str(second["id"]), "--comment", "no").stdout
+    assert "is lifted" in house.cli("sue", "lift", str(second["id"])).stdout
     third = house.ask(model, "2", "stage:Production")
     assert "thinking" in house.cli("rex", "comment", str(third["id"]), "thinking").stdout
     assert "withdrawn" in house.cli("ada", "withdraw", str(third["id"])).stdout

@@ -190,6 +190,7 @@ def test_approvals_are_about_the_evidence(house: House, sdk: Registry, model: st
     log(0.2)
     with pytest.raises(ResourceConflict, match=r"metrics.val_auc was 0.9, is 0.2"):
         approved(sdk, "sue", model)
+    list(sdk["sue"].list_transition_requests(model, "1"))  # she looks again
     approved(sdk, "sue", model)
     log(0.1)
     with pytest.raises(PermissionDenied, match="needs 1 more approval"):

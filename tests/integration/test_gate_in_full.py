@@ -255,12 +255,16 @@ def test_a_one_off_freeze_stops_promotions_until_it_is_lifted(house: House) -> N
     house.call("max", "DELETE", f"/freezes/{later['id']}")
 
 
-def test_what_no_rule_protects_is_not_frozen_or_held(house: House) -> None:
+def test_what_no_rule_protects_is_held_but_not_frozen(house: House) -> None:
     house.apply_policy(NO_RULES)
-    model = house.new_model()
-    house.call("oz", "POST", "/holds", {"model": model, "version": "1", "reason": "odd"})
+    model = house.new_model(versions=2)
+    frozen = {"models": model, "to": "2100-01-01T00:00:00Z", "reason": "the year is over"}
+    house.call("oz", "POST", "/freezes", frozen)
+    house.call("oz", "POST", "/holds", {"model": model, "version": "2", "reason": "odd"})
     with house.acting_as("ada") as client:
         client.set_registered_model_alias(model, "champion", "1")
-    house.apply_policy(ONE_APPROVAL)
-    with house.acting_as("bot") as client, pytest.raises(MlflowException, match="is on hold"):
-        client.transition_model_version_stage(model, "1", "Production")
+        with pytest.raises(MlflowException, match="is on hold"):
+            client.set_registered_model_alias(model, "champion", "2")
+    asked = house.ask(model, "2", "alias:champion")
+    refused = house.call("bot", "POST", f"/requests/{asked['id']}/promote", {}, status=403)
+    assert "is on hold" in refused["message"]

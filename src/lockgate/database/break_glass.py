@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
 from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.requests import Approved
 from lockgate.database.tables import break_glass, models, principals, versions
 from lockgate.evidence.record import Evidence, canonical
 from lockgate.promotions.target import Target
@@ -108,19 +109,26 @@ def evidence(session: Session, emergency_id: int) -> Evidence:
     return Evidence.from_json(json.loads(text))
 
 
-def approved_evidence(session: Session, version_id: str, target: Target) -> Evidence | None:
+def approved_evidence(session: Session, version_id: str, target: Target) -> Approved | None:
     """Return the evidence of the last time that a version came to a target so, and a second person approved it."""
-    text = session.execute(
-        select(break_glass.c.evidence)
+    row = session.execute(
+        select(break_glass.c.decision_id, break_glass.c.evidence)
         .where(
             break_glass.c.version_id == version_id,
             break_glass.c.target == str(target),
             break_glass.c.verdict == Verdict.APPROVE,
         )
-        .order_by(break_glass.c.id.desc())
+        .order_by(break_glass.c.decision_id.desc())
         .limit(1)
-    ).scalar()
-    return Evidence.from_json(json.loads(text)) if text is not None else None
+    ).first()
+    return Approved(row.decision_id, Evidence.from_json(json.loads(row.evidence))) if row else None
+
+
+def set_evidence(session: Session, emergency_id: int, new: Evidence) -> None:
+    """Keep what the evidence is when the files have been hashed."""
+    session.execute(
+        update(break_glass).where(break_glass.c.id == emergency_id).values(evidence=canonical(new.to_json()))
+    )
 
 
 def of_model(session: Session, model_id: str) -> list[Emergency]:
@@ -142,7 +150,7 @@ def _found(session: Session, *conditions: ColumnElement[bool]) -> list[Emergency
         .join(versions, break_glass.c.version_id == versions.c.id)
         .join(principals, break_glass.c.by_id == principals.c.id)
         .outerjoin(reviewer, break_glass.c.reviewer_id == reviewer.c.id)
-        .where(*conditions)
+        .where(*conditions, models.c.deleted_at.is_(None), versions.c.deleted_at.is_(None))
         .order_by(break_glass.c.id)
     )
     return [

@@ -19,7 +19,7 @@ class Hold:
     model: str
     version_id: str
     version: int
-    #: None: every protected target.
+    #: None: every target.
     target: Target | None
     reason: str
     by: str
@@ -71,12 +71,9 @@ def find(session: Session, workspace: str, hold_id: int) -> Hold | None:
     return next(iter(_found(session, holds.c.id == hold_id, models.c.workspace == workspace)), None)
 
 
-def in_force(session: Session, workspace: str, model_id: str | None = None) -> list[Hold]:
-    """Return the holds that nobody has lifted, oldest first; of one model or of all."""
-    conditions = [holds.c.lifted_at.is_(None), models.c.workspace == workspace]
-    if model_id is not None:
-        conditions.append(holds.c.model_id == model_id)
-    return _found(session, *conditions)
+def in_force(session: Session, workspace: str) -> list[Hold]:
+    """Return the holds that nobody has lifted, oldest first."""
+    return _found(session, holds.c.lifted_at.is_(None), models.c.workspace == workspace)
 
 
 def held_versions(session: Session, model_id: str, target: Target) -> set[str]:
@@ -100,7 +97,7 @@ def _found(session: Session, *conditions: ColumnElement[bool]) -> list[Hold]:
         .join(models, holds.c.model_id == models.c.id)
         .join(versions, holds.c.version_id == versions.c.id)
         .join(principals, holds.c.by_id == principals.c.id)
-        .where(*conditions)
+        .where(*conditions, models.c.deleted_at.is_(None), versions.c.deleted_at.is_(None))
         .order_by(holds.c.id)
     )
     return [

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from lockgate.database import people
 from lockgate.database.engine import from_ms, to_ms
-from lockgate.database.tables import models, principals, requests, review_requests, reviews, versions
+from lockgate.database.tables import decisions, models, principals, requests, review_requests, reviews, versions
 from lockgate.evidence.record import Evidence, canonical
 from lockgate.gates.judge import GateResult, Outcome
 from lockgate.promotions.request import LIVE, PromotionRequest, State
@@ -350,19 +350,28 @@ def set_incumbent(session: Session, request_id: int, incumbent: int | None) -> N
     session.execute(update(requests).where(requests.c.id == request_id).values(incumbent=incumbent))
 
 
-def approved_evidence(session: Session, version_id: str, target: Target) -> Evidence | None:
+@dataclass(frozen=True)
+class Approved:
+    """The evidence that a decision rests on."""
+
+    decision_id: int
+    evidence: Evidence
+
+
+def approved_evidence(session: Session, version_id: str, target: Target) -> Approved | None:
     """Return the evidence on which a version was last promoted to a target."""
-    text = session.execute(
-        select(requests.c.evidence)
+    row = session.execute(
+        select(decisions.c.id, requests.c.evidence)
+        .join(decisions, decisions.c.request_id == requests.c.id)
         .where(
             requests.c.version_id == version_id,
             requests.c.target == str(target),
             requests.c.state == State.PROMOTED,
         )
-        .order_by(requests.c.id.desc())
+        .order_by(decisions.c.id.desc())
         .limit(1)
-    ).scalar()
-    return Evidence.from_json(json.loads(text)) if text is not None else None
+    ).first()
+    return Approved(row.id, Evidence.from_json(json.loads(row.evidence))) if row else None
 
 
 def _request(row: Row[tuple[object, ...]]) -> PromotionRequest:

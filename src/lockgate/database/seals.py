@@ -19,9 +19,10 @@ _BOUND = (State.APPROVED, State.PROMOTED)
 class Sealed:
     """A version whose files may not change."""
 
+    workspace: str
+    model_id: str
     model: str
     version: int
-    place: str
 
 
 def add(session: Session, version_id: str, places: Iterable[str]) -> None:
@@ -56,7 +57,7 @@ def touched_by(session: Session, place: str, and_below: bool) -> Sealed | None:
     approved = exists().where(requests.c.version_id == versions.c.id, requests.c.state.in_(_BOUND))
     served = exists().where(holders.c.version_id == versions.c.id)
     row = session.execute(
-        select(models.c.name, versions.c.number, seals.c.place)
+        select(models.c.workspace, models.c.id, models.c.name, versions.c.number)
         .select_from(
             seals.join(versions, seals.c.version_id == versions.c.id).join(models, versions.c.model_id == models.c.id)
         )
@@ -68,7 +69,7 @@ def touched_by(session: Session, place: str, and_below: bool) -> Sealed | None:
         )
         .limit(1)
     ).first()
-    return Sealed(row.name, row.number, row.place) if row else None
+    return Sealed(row.workspace, row.id, row.name, row.number) if row else None
 
 
 def _at_and_above(place: str) -> list[str]:

@@ -244,7 +244,7 @@ holds = Table(
     _key(),
     Column("model_id", ForeignKey("lockgate_models.id"), nullable=False, index=True),
     Column("version_id", ForeignKey("lockgate_versions.id"), nullable=False),
-    Column("target", String(300)),  # null: every protected target
+    Column("target", String(300)),  # null: every target
     Column("reason", Text, nullable=False),
     Column("by_id", ForeignKey("lockgate_principals.id"), nullable=False),
     Column("at", BigInteger, nullable=False),

@@ -51,6 +51,7 @@ class EventType(StrEnum):
     POLICY_APPROVED = "policy.approved"
     POLICY_REJECTED = "policy.rejected"
     WRITE_REFUSED = "artifacts.write_refused"
+    ARTIFACTS_CHANGED = "artifacts.changed"
     WEBHOOK_CHANGED = "webhook.changed"
     PRINCIPAL_CHANGED = "principal.changed"
     TOKEN_CREATED = "token.created"  # noqa: S105

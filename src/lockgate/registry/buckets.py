@@ -9,7 +9,16 @@ from typing import Any
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
 from lockgate.evidence.manifest import shown_path
-from lockgate.registry.listing import CHUNK, MOST_FILES, TOO_MANY, Changed, Listed, Unverifiable, check_path
+from lockgate.registry.listing import (
+    CHUNK,
+    MOST_FILES,
+    TOO_MANY,
+    Changed,
+    Listed,
+    Unreachable,
+    Unverifiable,
+    check_path,
+)
 
 #: An object that was changed or removed since it was listed.
 _OTHER = ("PreconditionFailed", "NoSuchKey", "404", "412")
@@ -59,7 +68,12 @@ class Bucket:
         """Talk to the storage; say what goes wrong with the code of its answer, and nothing of how we got there."""
         if importlib.util.find_spec("boto3") is None:
             raise Unverifiable("Lockgate can't read s3:// locations without boto3. Run: pip install 'lockgate[s3]'")
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - an extra
+        from botocore.exceptions import (  # noqa: PLC0415 - an extra
+            BotoCoreError,
+            ClientError,
+            EndpointConnectionError,
+            HTTPClientError,
+        )
 
         what = f"The file {shown_path(file.path)}" if file is not None else "The bucket"
         try:
@@ -68,9 +82,21 @@ class Bucket:
             code = str(error.response.get("Error", {}).get("Code", ""))
             if file is not None and code in _OTHER:
                 raise Changed from None
-            raise Unverifiable(f"{what} can't be read: the storage answered {code or 'with an error'}.") from None
+            said = f"{what} can't be read: the storage answered {code or 'with an error'}."
+            raise (Unreachable(said) if code in _FOR_NOW else Unverifiable(said)) from None
+        except (HTTPClientError, EndpointConnectionError) as error:
+            raise Unreachable(f"The storage can't be reached ({type(error).__name__}).") from None
         except (BotoCoreError, ValueError) as error:
             raise Unverifiable(f"{what} can't be read ({type(error).__name__}).") from None
+
+
+#: What storages answer that is over in a while.
+_FOR_NOW = frozenset(
+    {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling", "ThrottlingException"}
+    | {"RequestLimitExceeded", "500", "502", "503", "504"}
+)
+#: What storages answer that know no versions, or to those who may not list them.
+_NO_VERSIONS = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed", "403", "405", "501"})
 
 
 class _Client:
@@ -95,7 +121,9 @@ def _listed(client: _Client, prefix: str) -> list[dict[str, Any]]:
     try:
         pages = client.pages("list_object_versions", prefix)
         return _collected(one for page in pages for one in page.get("Versions", []) if one["IsLatest"])
-    except ClientError:
+    except ClientError as error:
+        if error.response.get("Error", {}).get("Code") not in _NO_VERSIONS:
+            raise
         # Not every storage knows versions, and who may list objects may not always list their versions.
         pages = client.pages("list_objects_v2", prefix)
         return _collected(one for page in pages for one in page.get("Contents", []))

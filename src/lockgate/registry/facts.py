@@ -41,7 +41,7 @@ from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_
 from lockgate.registry.places import real_place
 from lockgate.registry.runs import KnownRun, read_run
 
-_MAX_MODEL_FILE = 1_000_000
+MAX_MODEL_FILE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def read_model_file(tracking: TrackingStore, storage_location: str) -> ModelFile
         repository, path = _locate(_resolved(tracking, storage_location), "MLmodel")
         with tempfile.TemporaryDirectory() as folder:
             local = Path(repository.download_artifacts(path, folder))
-            if local.stat().st_size > _MAX_MODEL_FILE:
+            if local.stat().st_size > MAX_MODEL_FILE:
                 return UNREADABLE
             content = local.read_bytes()
     except Exception:  # noqa: BLE001 - repositories raise whatever their storage's library raises
@@ -171,7 +171,7 @@ def gather(
     laid_over = files.laid_over if files.laid_over is not None else _named_by_run(tracking, run, row)
     things = [*_made_of(row, run, destination), *_made_with(laid_over, destination)]
     makers = authors.makers(session, things, version.registrar_id)
-    origin = _origin(tracking, row, run, destination)
+    origin = _origin(tracking, row, run)
     version_tags, model_tags = _tags(session, model, version.number)
     return Evidence(
         number=version.number,
@@ -197,7 +197,7 @@ def _settled(artifacts: Artifacts) -> Artifacts:
     return replace(artifacts, reason="") if artifacts.state is Hashing.PENDING else artifacts
 
 
-def _origin(tracking: TrackingStore, row: Row[Any], run: KnownRun | None, destination: str) -> Provenance:
+def _origin(tracking: TrackingStore, row: Row[Any], run: KnownRun | None) -> Provenance:
     """Say whether a version's files lie where its run, or a logged model of its run, keeps them.
 
     MLflow checks the like only where the files are local or go through the server, and not for `models:/m-...`.

@@ -1,5 +1,6 @@
 """Files in a folder of the server."""
 
+import errno
 import os
 import stat
 import time
@@ -11,7 +12,16 @@ from functools import partial
 from mlflow.store.artifact.local_artifact_repo import _TEMP_ARTIFACT_PREFIX
 
 from lockgate.evidence.manifest import shown_path
-from lockgate.registry.listing import CHUNK, MOST_FILES, TOO_MANY, Changed, Listed, Unverifiable, check_path
+from lockgate.registry.listing import (
+    CHUNK,
+    MOST_FILES,
+    TOO_MANY,
+    Changed,
+    Listed,
+    Unreachable,
+    Unverifiable,
+    check_path,
+)
 
 #: In seconds.
 _UPLOADS_END_WITHIN = 3600
@@ -45,7 +55,7 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return ()
         except OSError as error:
-            raise Unverifiable(f"The folder can't be read ({error.strerror}).") from None
+            raise _unread("The folder", error) from None
         if not stat.S_ISDIR(found.st_mode):
             name = os.path.basename(self.root)
             return (_listed(name, found),)
@@ -62,13 +72,24 @@ class Folder:
         except FileNotFoundError:
             raise Changed from None
         except OSError as error:
-            raise Unverifiable(f"The file {shown_path(file.path)} can't be read ({error.strerror}).") from None
+            raise _unread(f"The file {shown_path(file.path)}", error) from None
         try:
             yield from _chunks(handle, file)
         except OSError as error:
-            raise Unverifiable(f"The file {shown_path(file.path)} can't be read ({error.strerror}).") from None
+            raise _unread(f"The file {shown_path(file.path)}", error) from None
         finally:
             os.close(handle)
+
+
+#: Errors of a disk or network that may be over in a while.
+_FOR_NOW = frozenset(
+    {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+
+
+def _unread(what: str, error: OSError) -> Exception:
+    said = f"{what} can't be read ({error.strerror})."
+    return Unreachable(said) if error.errno in _FOR_NOW else Unverifiable(said)
 
 
 def _chunks(handle: int, file: Listed) -> Iterator[bytes]:
@@ -140,7 +161,7 @@ class _Walk:
             raise Changed from None
         except OSError as error:
             where = f"The folder {shown_path(path)}" if path else "The folder"
-            raise Unverifiable(f"{where} can't be read ({error.strerror}).") from None
+            raise _unread(where, error) from None
 
     def _count(self) -> None:
         self._seen += 1

@@ -25,6 +25,18 @@ class Unverifiable(Exception):
         self.reason = reason
 
 
+class Unreachable(Exception):
+    """The storage does not answer now. That says nothing about the files: look again later.
+
+    Args:
+        reason: Why, in a sentence that everybody may read.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Changed(Exception):
     """The files changed while they were looked at. Look again."""
 

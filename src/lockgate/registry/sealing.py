@@ -14,6 +14,7 @@ from lockgate.audit.entry import AuditEntry, AuditOutcome
 from lockgate.database import policies, seals
 from lockgate.database.engine import now
 from lockgate.database.record import record
+from lockgate.database.seals import Sealed
 from lockgate.database.tables import holders, models, versions
 from lockgate.errors import RefusedOnRecord
 from lockgate.events.event import EventType
@@ -25,6 +26,8 @@ from lockgate.registry.transaction import reading, transaction
 class Serving:
     """A version that a protected target serves, and what is behind it."""
 
+    workspace: str
+    model_id: str
     model: str
     version: int
     version_id: str
@@ -38,7 +41,7 @@ def refuse_if_sealed(engine: Engine, place: str, and_below: bool) -> None:
 
     Args:
         engine: The registry's database.
-        place: Where files would change, as `lockgate.registry.authorship.place_of` spells it.
+        place: Where files would change, as `lockgate.registry.places.real_place` spells it.
         and_below: Whether all that lies below the place would change too.
 
     Raises:
@@ -53,7 +56,7 @@ def refuse_if_sealed(engine: Engine, place: str, and_below: bool) -> None:
         "deleted, and nothing can be put beside them. Log what is new in a run of its own and register that as a new "
         "version."
     )
-    _refuse(engine, reason, sealed.model, sealed.version)
+    _refuse(engine, reason, sealed)
 
 
 def refuse_if_serving(engine: Engine, what: str, is_behind: Callable[[Serving], bool]) -> None:
@@ -75,7 +78,7 @@ def refuse_if_serving(engine: Engine, what: str, is_behind: Callable[[Serving], 
         f"{what} can't be deleted: it is behind version {found.version} of '{found.model}', which holds "
         f"{found.target}. Promote another version in its place first."
     )
-    _refuse(engine, reason, found.model, found.version)
+    _refuse(engine, reason, found)
 
 
 def serving(session: Session) -> list[Serving]:
@@ -83,6 +86,8 @@ def serving(session: Session) -> list[Serving]:
     policy = policies.current(session).policy
     rows = session.execute(
         select(
+            models.c.workspace,
+            models.c.id,
             models.c.name,
             versions.c.number,
             holders.c.version_id,
@@ -105,6 +110,8 @@ def serving(session: Session) -> list[Serving]:
     )
     return [
         Serving(
+            row.workspace,
+            row.id,
             row.name,
             row.number,
             row.version_id,
@@ -117,7 +124,7 @@ def serving(session: Session) -> list[Serving]:
     ]
 
 
-def _refuse(engine: Engine, reason: str, model: str, version: int) -> None:
+def _refuse(engine: Engine, reason: str, about: Sealed | Serving) -> None:
     caller = current_caller()
     with transaction(engine) as session:
         entry = AuditEntry(
@@ -126,8 +133,10 @@ def _refuse(engine: Engine, reason: str, model: str, version: int) -> None:
             caller.principal.id or None,
             caller.address,
             outcome=AuditOutcome.REFUSED,
-            model=model,
-            version=version,
+            workspace=about.workspace,
+            model_id=about.model_id,
+            model=about.model,
+            version=about.version,
             reason=reason,
         )
         record(session, entry, now(session))

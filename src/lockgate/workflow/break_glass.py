@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from lockgate.access.principals import current_caller
+from lockgate.access.roles import Permission
 from lockgate.access.selectors import join, matches_any
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import break_glass, history, holds, policies, requests
@@ -10,6 +12,7 @@ from lockgate.database.history import NewDecision
 from lockgate.decisions.verdict import DecisionKind, uncovered, why_not_break_glass
 from lockgate.errors import BadInput, Conflict, NotFound, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
+from lockgate.evidence.manifest import Hashing
 from lockgate.evidence.record import Evidence
 from lockgate.gates.policy import DEFAULT_REVIEW_TIME, Rule
 from lockgate.promotions.request import valid_comment
@@ -56,7 +59,8 @@ def break_the_glass(
         raise BadInput("Breaking the glass needs a reason, for those who review it: --reason '...'.")
     if len(where) > _MAX_TICKET:
         raise BadInput(f"A ticket may have {_MAX_TICKET} characters.")
-    files = look_at_files(stores, name, version)
+    may = current_caller().principal.may(Permission.BREAK_GLASS, name)
+    files = look_at_files(stores, name, version) if may else Files()
     with stores.registry.mutation(name) as begun:
         check_version(stores, begun, version)
         rules = policies.current(begun.session).policy.rules_for(name, target)
@@ -216,11 +220,14 @@ def review(stores: Stores, emergency_id: int, verdict: Verdict, comment: str | N
         found = break_glass.find(session, stores.registry.workspace, emergency_id)
     if found is None:
         raise NotFound(f"There is no break-glass {emergency_id}.")
+    files = look_at_files(stores, found.model, found.version)
     with stores.registry.mutation(found.model) as begun:
         now = break_glass.find(begun.session, begun.workspace, emergency_id)
         if now is None or now.verdict is not None:
             raise Conflict(f"Break-glass {emergency_id} was reviewed already.")
         _check_may_review(begun, now)
+        if verdict is Verdict.APPROVE:
+            _complete(stores, begun, now, files)
         caller = begun.caller.principal
         break_glass.review(begun.session, emergency_id, caller.id, verdict, said, begun.now)
         if verdict is Verdict.REJECT:
@@ -240,6 +247,21 @@ def review(stores: Stores, emergency_id: int, verdict: Verdict, comment: str | N
         reviewed = break_glass.find(begun.session, begun.workspace, emergency_id)
         assert reviewed is not None
         return reviewed
+
+
+def _complete(stores: Stores, begun: Mutation, emergency: Emergency, files: Files) -> None:
+    """Fill in what the files are, if they were still being hashed when the glass was broken.
+
+    Raises:
+        Conflict: if they still are: an approval is about exactly these bytes.
+    """
+    if break_glass.evidence(begun.session, emergency.id).artifacts.state is not Hashing.PENDING:
+        return
+    if files.progress:
+        raise Conflict(f"The files are still being hashed ({files.progress}). Approve when that is done.", retry=True)
+    version = begun.version(emergency.version)
+    evidence = gather(begun.session, stores.tracking, begun.model, version, files)
+    break_glass.set_evidence(begun.session, emergency.id, evidence)
 
 
 def _check_may_review(begun: Mutation, emergency: Emergency) -> None:

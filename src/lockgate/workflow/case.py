@@ -26,7 +26,7 @@ from lockgate.errors import Conflict, ConflictOnRecord, NotFound
 from lockgate.events.event import EventType
 from lockgate.evidence.manifest import Hashing
 from lockgate.evidence.record import Evidence, Provenance
-from lockgate.gates.judge import Facts, judge
+from lockgate.gates.judge import Facts, GateResult, judge
 from lockgate.gates.policy import Rule
 from lockgate.promotions.request import LIVE, PromotionRequest, State
 from lockgate.promotions.target import Target
@@ -138,6 +138,7 @@ def study(
     holder: int | None,
     now: datetime,
     progress: str = "",
+    results: tuple[GateResult, ...] | None = None,
 ) -> Case:
     """Judge a request.
 
@@ -149,6 +150,7 @@ def study(
         holder: The version number that holds the target now.
         now: The time.
         progress: How far hashing the version's files has come.
+        results: What the gates came to when they were last judged; None to judge them now.
     """
     rules = policies.of_version(session, request.policy_version).policy.rules_for(request.model, request.target)
     reviews = tuple(requests.reviews_of(session, [request.id]).get(request.id, ()))
@@ -163,7 +165,7 @@ def study(
         requester=request.requester,
         reviews=reviews,
     )
-    judged = weigh(session, stores, matter, now)
+    judged = weigh(session, stores, matter, now, results)
     asked = requests.asked_reviewers(session, [request.id]).get(request.id, ())
     return Case(
         request=request,
@@ -178,22 +180,21 @@ def study(
     )
 
 
-def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Judgement:
-    """Judge a matter: its gates, its reviews, and whatever else stands in the way."""
+def weigh(
+    session: Session,
+    stores: Stores,
+    matter: Matter,
+    now: datetime,
+    results: tuple[GateResult, ...] | None = None,
+) -> Judgement:
+    """Judge a matter: its gates, unless their results are given, its reviews, and whatever else stands in the way."""
     noted = about(session, matter.model, matter.version_id, now)
-    incumbent = _incumbent(session, stores, matter)
     excluded = exclusions(session, matter.requester, matter.evidence)
-    facts = Facts(
-        model=matter.model.name,
-        candidate=matter.evidence,
-        incumbent=incumbent,
-        requester=matter.requester,
-        makers=frozenset(excluded),
-        checks=checks.newest(session, [matter.version_id]).get(matter.version_id, {}) if noted.checks else {},
-        held_since=history.holding_since(session, matter.version_id) if noted.tenures else {},
-        now=now,
-    )
-    results = [result for rule in matter.rules for result in judge(rule, facts)]
+    incumbent = None
+    if results is None:
+        incumbent = _incumbent(session, stores, matter)
+        facts = _facts(session, matter, noted, incumbent, frozenset(excluded), now)
+        results = tuple(result for rule in matter.rules for result in judge(rule, facts))
     on_hold = holds.on_version(session, matter.version_id) if noted.holds else []
     verdict = decide(
         matter.rules,
@@ -207,6 +208,21 @@ def weigh(session: Session, stores: Stores, matter: Matter, now: datetime) -> Ju
     )
     verdict = replace(verdict, warnings=(*_held_elsewhere(on_hold, matter), *verdict.warnings))
     return Judgement(verdict, incumbent, excluded)
+
+
+def _facts(
+    session: Session, matter: Matter, noted: Noted, incumbent: Evidence | None, makers: frozenset[str], now: datetime
+) -> Facts:
+    return Facts(
+        model=matter.model.name,
+        candidate=matter.evidence,
+        incumbent=incumbent,
+        requester=matter.requester,
+        makers=makers,
+        checks=checks.newest(session, [matter.version_id]).get(matter.version_id, {}) if noted.checks else {},
+        held_since=history.holding_since(session, matter.version_id) if noted.tenures else {},
+        now=now,
+    )
 
 
 def exclusions(session: Session, requester: str, evidence: Evidence) -> dict[str, str]:
@@ -223,11 +239,12 @@ def exclusions(session: Session, requester: str, evidence: Evidence) -> dict[str
 
 def obstacles(session: Session, matter: Matter, noted: Noted, on_hold: Sequence[Hold], now: datetime) -> list[str]:
     """Return what stands in the way of a promotion apart from gates and reviews, a sentence each."""
+    held_back = [held(hold) for hold in on_hold if hold.binds(matter.target)]
     if not matter.rules:
-        return []
+        return held_back
     return [
         *_file_obstacles(matter),
-        *(held(hold) for hold in on_hold if hold.binds(matter.target)),
+        *held_back,
         *(one_off_freezes(session, matter.model, matter.target, now) if noted.freezes else ()),
         *(
             f"{emergency.by} broke the glass for {emergency.target} at {rfc3339(emergency.at)}, and no second person "
@@ -286,8 +303,12 @@ def foreign_files(evidence: Evidence) -> list[str]:
 
 def approved_evidence(session: Session, version_id: str, target: Target) -> Evidence | None:
     """Return the evidence on which a version last came to a target, by a promotion or an approved break-glass."""
-    promoted = requests.approved_evidence(session, version_id, target)
-    return promoted or break_glass.approved_evidence(session, version_id, target)
+    found = (
+        requests.approved_evidence(session, version_id, target),
+        break_glass.approved_evidence(session, version_id, target),
+    )
+    by_decision = {one.decision_id: one.evidence for one in found if one is not None}
+    return by_decision[max(by_decision)] if by_decision else None
 
 
 def _incumbent(session: Session, stores: Stores, matter: Matter) -> Evidence | None:
@@ -323,7 +344,14 @@ def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Fi
     evidence = gather(begun.session, stores.tracking, begun.model, version, files)
     if files.progress:
         # Nobody knows yet whether the bytes changed, so approvals of what they were are not dismissed yet.
-        evidence = replace(evidence, artifacts=requests.evidence(begun.session, request.id).artifacts)
+        frozen = requests.evidence(begun.session, request.id)
+        evidence = replace(
+            evidence,
+            artifacts=frozen.artifacts,
+            model_file=frozen.model_file,
+            signature=frozen.signature,
+            has_input_example=frozen.has_input_example,
+        )
     changes: list[str] = []
     if evidence.digest != request.evidence_digest:
         changes = _freeze_anew(begun, request, evidence)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.database import checks
 from lockgate.database.checks import NewCheck
@@ -58,6 +59,7 @@ def report(
     if url and not url.startswith(("https://", "http://")):
         raise BadInput("A check's url starts with https:// or http://.")
     said = valid_comment(summary)
+    current_caller().require(Permission.REPORT_CHECK, name)
     files = look_at_files(stores, name, version)
     with stores.registry.mutation(name) as begun:
         begun.caller.require(Permission.REPORT_CHECK, name)

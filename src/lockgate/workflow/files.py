@@ -9,7 +9,15 @@ from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.utils.uri import append_to_uri_path
 
 from lockgate.evidence.manifest import Artifacts, Hashing
-from lockgate.registry.facts import Files, ModelFile, logged_model_named, read_model_file, storage_location
+from lockgate.registry.facts import (
+    MAX_MODEL_FILE,
+    UNREADABLE,
+    Files,
+    ModelFile,
+    logged_model_named,
+    read_model_file,
+    storage_location,
+)
 from lockgate.registry.places import real_place
 from lockgate.registry.runs import place_of_run
 from lockgate.registry.transaction import reading
@@ -35,7 +43,7 @@ def files_at(stores: Stores, location: str) -> Files:
     for above in rest:
         artifacts = _over(artifacts, _below(look_at(stores, above.uri), above.below))
     laid_over = tuple(above.of for above in rest if above.of is not None)
-    return Files(artifacts, _model_file(stores, root.uri, artifacts), laid_over)
+    return _with_model_file(stores, root.uri, artifacts, laid_over)
 
 
 @dataclass(frozen=True)
@@ -91,21 +99,25 @@ def _over(below: Artifacts, above: Artifacts) -> Artifacts:
     return Artifacts(Hashing.HASHED, tuple(files[path] for path in sorted(files)))
 
 
-def _model_file(stores: Stores, location: str, artifacts: Artifacts) -> ModelFile:
-    """Read the `MLmodel` file where whoever loads the version finds it: at the root of its files."""
-    if artifacts.state is not Hashing.HASHED:
-        return read_model_file(stores.tracking, location)
-    known = next((file.sha256 for file in artifacts.files if file.path == _MODEL_FILE), None)
+def _with_model_file(stores: Stores, location: str, artifacts: Artifacts, laid_over: tuple[LoggedModel, ...]) -> Files:
+    """Add the `MLmodel` file as whoever loads the version finds it: at the root of its files."""
+    if artifacts.state is Hashing.PENDING:
+        return Files(artifacts, laid_over=laid_over)
+    if artifacts.state is Hashing.UNVERIFIABLE:
+        return Files(artifacts, read_model_file(stores.tracking, location), laid_over)
+    known = next((file for file in artifacts.files if file.path == _MODEL_FILE), None)
     if known is None:
-        return ModelFile()
-    if known in _read_before:
-        return _read_before[known]
-    read = read_model_file(stores.tracking, location)
-    if read.sha256 == known:
+        return Files(artifacts, ModelFile(), laid_over)
+    if known.size > MAX_MODEL_FILE:
+        return Files(artifacts, UNREADABLE, laid_over)
+    if known.sha256 not in _read_before:
+        read = read_model_file(stores.tracking, location)
+        if read.sha256 != known.sha256:
+            return Files(Artifacts(Hashing.PENDING, reason="the MLmodel file could not be read"), laid_over=laid_over)
         if len(_read_before) >= _REMEMBERED:
             _read_before.clear()
-        _read_before[known] = read
-    return read
+        _read_before[known.sha256] = read
+    return Files(artifacts, _read_before[known.sha256], laid_over)
 
 
 _REMEMBERED = 1_000

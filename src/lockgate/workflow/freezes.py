@@ -49,7 +49,7 @@ def freeze(
         raise BadInput("A freeze needs a reason, for those whom it stops: --reason '...'.")
     if not 0 < len(pattern) <= _MAX_PATTERN:
         raise BadInput(f"A pattern over model names has 1 to {_MAX_PATTERN} characters.")
-    _check_may(caller, pattern)
+    _check_may(caller, pattern, "freeze")
     with transaction(stores.registry.engine) as session:
         at = now(session)
         begins = starts_at or at
@@ -76,7 +76,7 @@ def lift(stores: Stores, caller: Caller, freeze_id: int, comment: str | None) ->
         found = freezes.find(session, stores.registry.workspace, freeze_id)
         if found is None:
             raise NotFound(f"There is no freeze {freeze_id}. `lockgate freezes` lists them.")
-        _check_may(caller, found.pattern)
+        _check_may(caller, found.pattern, "end a freeze of")
         at = now(session)
         if found.lifted_at is not None or found.ends_at <= at:
             raise Conflict(f"Freeze {freeze_id} is over already.")
@@ -90,13 +90,13 @@ def coming_and_in_force(stores: Stores) -> list[Freeze]:
         return freezes.coming_and_in_force(session, stores.registry.workspace, now(session))
 
 
-def _check_may(caller: Caller, pattern: str) -> None:
+def _check_may(caller: Caller, pattern: str, what: str) -> None:
     for binding in caller.principal.bindings:
         covers = binding.pattern in (EVERY_MODEL, pattern) or (_is_one(pattern) and binding.covers(pattern))
         if caller.principal.active and covers and any(binding.permits(right, pattern) for right in _MAY_FREEZE):
             return
     raise Refused(
-        f"{caller.principal.name} may not freeze '{pattern}': this needs the role operator, maintainer or admin for "
+        f"{caller.principal.name} may not {what} '{pattern}': this needs the role operator, maintainer or admin for "
         "all of these models."
     )
 

@@ -19,6 +19,7 @@ from lockgate.registry.facts import Files
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.pointers import Change
 from lockgate.registry.transaction import reading
+from lockgate.workflow.afterwards import look_again
 from lockgate.workflow.audited import observe
 from lockgate.workflow.case import assess, held
 from lockgate.workflow.clearing import STAGING, decide_clearing
@@ -63,7 +64,8 @@ class PolicyGate:
             request = self._request(house, begun, version, target, files)
             case = carry_out_if_on_approval(house, begun, assess(begun, house, request, files))
             if case.request.state is not State.PROMOTED:
-                carry_out(house, begun, case)
+                case = carry_out(house, begun, case)
+        look_again(house, case)
 
     def _request(self, house: Stores, begun: Mutation, version: int, target: Target, files: Files) -> PromotionRequest:
         if not begun.caller.principal.may(Permission.ASK, begun.name):

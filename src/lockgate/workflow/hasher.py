@@ -19,7 +19,7 @@ from lockgate.database.engine import now, to_ms
 from lockgate.database.places import KnownFile, KnownPlace
 from lockgate.errors import Conflict, LockgateError
 from lockgate.evidence.manifest import Hashing
-from lockgate.registry.listing import Changed, Listed, Place, Unverifiable, fingerprint
+from lockgate.registry.listing import Changed, Listed, Place, Unreachable, Unverifiable, fingerprint
 from lockgate.registry.places import place_at
 from lockgate.registry.transaction import reading, transaction
 
@@ -170,6 +170,9 @@ class _Job:
             _logger.info("Left a place to whoever has it now.")
         except Changed:
             self._keep(lambda at: {"reason": CHANGING, "claimed_until": to_ms(at + self.REST)})
+        except Unreachable as error:
+            said = error.reason
+            self._keep(lambda at: {"reason": said, "claimed_until": to_ms(at + self.PAUSE)})
         except Unverifiable as error:
             reason = error.reason
             self._keep(lambda at: _ended(at, Hashing.UNVERIFIABLE, reason=reason))

@@ -10,7 +10,7 @@ from lockgate.database import places
 from lockgate.database.engine import now, to_ms
 from lockgate.database.places import KnownPlace
 from lockgate.evidence.manifest import Artifacts, Hashing, progress
-from lockgate.registry.listing import Changed, Listed, Place, Unverifiable, fingerprint
+from lockgate.registry.listing import Changed, Listed, Place, Unreachable, Unverifiable, fingerprint
 from lockgate.registry.places import place_at, resolve
 from lockgate.registry.transaction import reading, transaction
 from lockgate.workflow.hasher import CHANGING, hash_all, still_known, wake
@@ -38,6 +38,9 @@ def look_at(stores: Stores, location: str) -> Artifacts:
         return _Look(stores.registry.engine, real).artifacts()
     except Unverifiable as error:
         return Artifacts(Hashing.UNVERIFIABLE, reason=error.reason)
+    except Unreachable as error:
+        # Nothing is known of them now, and nothing says that they changed.
+        return Artifacts(Hashing.PENDING, reason=error.reason)
 
 
 class _Look:
@@ -59,7 +62,7 @@ class _Look:
         try:
             listed = self._place.files()
         except Changed:
-            return self._queue((), "", CHANGING)
+            return self._queue(None, "", CHANGING)
         seen = fingerprint(listed)
         if self._known.fingerprint == seen and not self._is_worth_another_try():
             if self._known.state is Hashing.PENDING:
@@ -87,8 +90,9 @@ class _Look:
             replace(found, state=Hashing.HASHED, files=files, bytes_done=size, bytes_total=size),
         )
 
-    def _queue(self, listed: Sequence[Listed], seen: str, reason: str = "") -> Artifacts:
-        kept = tuple(still_known(listed, self._known.files))
+    def _queue(self, listed: Sequence[Listed] | None, seen: str, reason: str = "") -> Artifacts:
+        """Leave a place to be hashed; what has been hashed of it is kept. `listed` is None if listing it failed."""
+        kept = self._known.files if listed is None else tuple(still_known(listed, self._known.files))
         waiting = KnownPlace(
             self._known.location,
             seen,
@@ -96,7 +100,7 @@ class _Look:
             reason,
             kept,
             bytes_done=sum(file.size for file in kept),
-            bytes_total=sum(file.size for file in listed),
+            bytes_total=self._known.bytes_total if listed is None else sum(file.size for file in listed),
         )
         artifacts = self._save(waiting)
         wake()

@@ -23,7 +23,7 @@ def hold(stores: Stores, name: str, version: int, target: Target | None, reason:
         stores: The stores.
         name: The model.
         version: The version's number.
-        target: What it is kept from; None for every protected target.
+        target: What it is kept from; None for every target.
         reason: Why; everybody who is refused reads it.
 
     Raises:
@@ -36,7 +36,7 @@ def hold(stores: Stores, name: str, version: int, target: Target | None, reason:
         raise BadInput("A hold needs a reason, for those whom it stops: --reason '...'.")
     with stores.registry.mutation(name) as begun:
         check_version(stores, begun, version)
-        _check_may(begun, "put versions on hold")
+        _check_may(begun, "put on hold versions")
         known = identify_version(begun.session, begun.model, version)
         caller = begun.caller.principal
         number = holds.add(begun.session, begun.model.id, known.id, target, why, caller.id, begun.now)

@@ -74,7 +74,7 @@ def _case(session: Session, stores: Stores, found: PromotionRequest) -> Case:
     evidence = requests.evidence(session, found.id)
     if found.state in LIVE:
         holder = pointers.read(session, found.workspace, found.model).newest(found.target)
-        return study(session, stores, found, evidence, holder, now(session))
+        return study(session, stores, found, evidence, holder, now(session), results=requests.gates(session, found.id))
     rules = policies.of_version(session, found.policy_version).policy.rules_for(found.model, found.target)
     verdict = Verdict(requests.gates(session, found.id), True, ())
     reviews = tuple(requests.reviews_of(session, [found.id]).get(found.id, ()))

@@ -14,6 +14,7 @@ from lockgate.promotions.request import State, valid_comment
 from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
 from lockgate.reviews.standing import Verdict
+from lockgate.workflow.afterwards import look_again
 from lockgate.workflow.audited import record_findings
 from lockgate.workflow.case import Case, opened
 from lockgate.workflow.sealed import seal
@@ -44,7 +45,7 @@ def promote(stores: Stores, request_id: int, comment: str | None = None) -> Case
             requests.add_review(
                 begun.session, done.request, begun.caller.principal.id, Verdict.COMMENT, said, begun.now
             )
-        return done
+    return look_again(stores, done)
 
 
 def carry_out(stores: Stores, begun: Mutation, case: Case) -> Case:

@@ -14,6 +14,7 @@ from lockgate.promotions.request import PromotionRequest, State, valid_comment
 from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
 from lockgate.reviews.standing import Review, Verdict, why_not
+from lockgate.workflow.afterwards import look_again
 from lockgate.workflow.case import Case, assess, opened, request_named
 from lockgate.workflow.clearing import unstage
 from lockgate.workflow.promote import carry_out_if_on_approval
@@ -44,7 +45,8 @@ def approve(stores: Stores, request_id: int, comment: str | None, seen: str | No
             return case
         _add(begun, case.request, Verdict.APPROVE, said)
         approved = assess(begun, stores, requests.get(begun.session, request_id), found.files)
-        return carry_out_if_on_approval(stores, begun, approved)
+        done = carry_out_if_on_approval(stores, begun, approved)
+    return look_again(stores, done)
 
 
 def reject(stores: Stores, request_id: int, comment: str | None) -> Case:

@@ -1,5 +1,6 @@
 """Asking for a promotion."""
 
+from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import policies, requests
@@ -17,6 +18,7 @@ from lockgate.registry.adoption import identify_version
 from lockgate.registry.facts import Files, gather
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
+from lockgate.workflow.afterwards import look_again
 from lockgate.workflow.case import Case, assess, expire
 from lockgate.workflow.files import look_at_files
 from lockgate.workflow.promote import carry_out_if_on_approval
@@ -42,13 +44,14 @@ def submit(stores: Stores, name: str, version: int, target: Target, comment: str
         Conflict: if the version holds the target already.
     """
     said = valid_comment(comment)
+    current_caller().require(Permission.ASK, name)
     files = look_at_files(stores, name, version)
     with stores.registry.mutation(name) as begun:
         begun.caller.require(Permission.ASK, name)
         check_version(stores, begun, version)
         request, is_new = find_or_open(stores, begun, version, target, said, files)
-        case = assess(begun, stores, request, files)
-        return carry_out_if_on_approval(stores, begun, case), is_new
+        case = carry_out_if_on_approval(stores, begun, assess(begun, stores, request, files))
+    return look_again(stores, case), is_new
 
 
 def find_or_open(
