@@ -163,6 +163,15 @@ def test_workspaces_keep_models_apart(new_database: NewDatabase, tmp_path: Path)
         refused = admin.delete("/api/3.0/mlflow/workspaces/team-b?mode=CASCADE")
         assert refused.status_code == 403
         assert "without any gate" in refused.json()["message"]
+        # What serves in any workspace is sealed when the server starts, although nobody's call has chosen one then.
+        team_b = {"Authorization": f"Bearer {house.tokens['sue']}", "X-MLFLOW-WORKSPACE": "team-b"}
+        ours = f"{house.uri}/api/lockgate/v1/requests/{asked['team-b']}"
+        httpx.post(f"{ours}/approve", headers=team_b, json={}).raise_for_status()
+        bot = {**team_b, "Authorization": f"Bearer {house.tokens['bot']}"}
+        httpx.post(f"{ours}/promote", headers=bot, json={}).raise_for_status()
+        house.server.stop()
+        house.server.start()
+        assert httpx.get(ours, headers=bot).json()["state"] == "promoted"
 
 
 def test_everything_moves_under_a_static_prefix(new_database: NewDatabase, tmp_path: Path) -> None:
