@@ -69,6 +69,7 @@ def opened(s3_server: str, option: str, database: str, home: Path) -> Iterator[S
         "AWS_ACCESS_KEY_ID": "id",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
     }
     before = dict(os.environ)
     os.environ.update(environment)
@@ -214,3 +215,18 @@ def test_an_upload_that_was_signed_before_the_approval_is_named_at_promotion(dir
     assert put.status_code == 200, put.text
     refused = store.house.call("bot", "POST", f"/requests/{asked['id']}/promote", {}, 403)
     assert "file MLmodel changed (18 bytes, was 12)" in refused["message"]
+
+
+def test_a_storage_that_does_not_answer_voids_no_approval(new_database: Callable[[str], str], tmp_path: Path) -> None:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with opened(f"http://{host}:{port}", "--artifacts-destination", new_database("sqlite"), tmp_path) as store:
+        model, _ = registered(store)
+        asked = approve(store, model)
+        server.stop()
+        looked = store.house.call("vic", "GET", f"/requests/{asked['id']}")
+        assert looked["state"] == "approved"
+        assert [review["dismissed"] for review in looked["reviews"]] == [""]
+        refused = store.house.call("bot", "POST", f"/requests/{asked['id']}/promote", {}, status=403)
+        assert "can't be reached" in refused["message"]
