@@ -29,7 +29,6 @@ from mlflow.store.model_registry.dbmodels.models import (
 )
 from mlflow.store.tracking.dbmodels.models import SqlLoggedModelMetric
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
-from mlflow.utils.uri import append_to_uri_path
 from sqlalchemy import Row, Select, bindparam, literal, select, union_all
 from sqlalchemy.orm import Session
 
@@ -73,15 +72,16 @@ class Files:
         return self.artifacts.reason if self.artifacts.state is Hashing.PENDING else ""
 
 
-def read_model_file(tracking: TrackingStore, storage_location: str) -> ModelFile:
+def read_model_file(location: str) -> ModelFile:
     """Read the `MLmodel` file of a version, which whoever uploaded it may have written by hand.
 
     Args:
-        tracking: MLflow's tracking store, which knows where a run keeps its artifacts.
-        storage_location: Where the version's artifacts are, as MLflow resolved it.
+        location: Where the version's files are, not by way of a run: `runs:/...` is nothing here.
     """
+    if urlparse(location).scheme == "runs":
+        return ModelFile()  # There is no such run; MLflow's own repository would ask this server by HTTP.
     try:
-        repository, path = _locate(_resolved(tracking, storage_location), "MLmodel")
+        repository, path = _locate(location, "MLmodel")
         with tempfile.TemporaryDirectory() as folder:
             local = Path(repository.download_artifacts(path, folder))
             if local.stat().st_size > MAX_MODEL_FILE:
@@ -104,14 +104,6 @@ def parse_model_file(text: str | bytes) -> ModelFile:
         return ModelFile("read", known, bool(content.get("saved_input_example_info")))
     except (yaml.YAMLError, ValueError, TypeError, AttributeError, RecursionError):
         return UNREADABLE
-
-
-def _resolved(tracking: TrackingStore, location: str) -> str:
-    """Return where a `runs:/` location really is; any other as it is."""
-    if urlparse(location).scheme != "runs":
-        return location
-    run_id, path = RunsArtifactRepository.parse_runs_uri(location)
-    return str(append_to_uri_path(tracking.get_run(run_id).info.artifact_uri, path))
 
 
 def _locate(storage_location: str, file: str) -> tuple[ArtifactRepository, str]:

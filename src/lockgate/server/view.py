@@ -39,8 +39,8 @@ from lockgate.wire import (
     TotalsView,
 )
 from lockgate.workflow.case import Case
+from lockgate.workflow.decided import Decided
 from lockgate.workflow.replay import Judged
-from lockgate.workflow.rollback import Decided
 from lockgate.workflow.simulate import Simulation
 
 

@@ -23,8 +23,8 @@ from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict, why_not
 from lockgate.workflow.case import Matter, exclusions, weigh
+from lockgate.workflow.decided import Decided
 from lockgate.workflow.files import look_at_files
-from lockgate.workflow.rollback import Decided
 from lockgate.workflow.sealed import seal
 from lockgate.workflow.stores import Stores
 from lockgate.workflow.submit import check_version

@@ -43,7 +43,7 @@ def files_at(stores: Stores, location: str) -> Files:
     for above in rest:
         artifacts = _over(artifacts, _below(look_at(stores, above.uri), above.below))
     laid_over = tuple(above.of for above in rest if above.of is not None)
-    return _with_model_file(stores, root.uri, artifacts, laid_over)
+    return _with_model_file(root.uri, artifacts, laid_over)
 
 
 @dataclass(frozen=True)
@@ -99,19 +99,19 @@ def _over(below: Artifacts, above: Artifacts) -> Artifacts:
     return Artifacts(Hashing.HASHED, tuple(files[path] for path in sorted(files)))
 
 
-def _with_model_file(stores: Stores, location: str, artifacts: Artifacts, laid_over: tuple[LoggedModel, ...]) -> Files:
+def _with_model_file(location: str, artifacts: Artifacts, laid_over: tuple[LoggedModel, ...]) -> Files:
     """Add the `MLmodel` file as whoever loads the version finds it: at the root of its files."""
     if artifacts.state is Hashing.PENDING:
         return Files(artifacts, laid_over=laid_over)
     if artifacts.state is Hashing.UNVERIFIABLE:
-        return Files(artifacts, read_model_file(stores.tracking, location), laid_over)
+        return Files(artifacts, read_model_file(location), laid_over)
     known = next((file for file in artifacts.files if file.path == _MODEL_FILE), None)
     if known is None:
         return Files(artifacts, ModelFile(), laid_over)
     if known.size > MAX_MODEL_FILE:
         return Files(artifacts, UNREADABLE, laid_over)
     if known.sha256 not in _read_before:
-        read = read_model_file(stores.tracking, location)
+        read = read_model_file(location)
         if read.sha256 != known.sha256:
             return Files(Artifacts(Hashing.PENDING, reason="the MLmodel file could not be read"), laid_over=laid_over)
         if len(_read_before) >= _REMEMBERED:

@@ -222,7 +222,7 @@ class Replay:
             location = storage_location(session, model.workspace, model.name, number)
         if not location:
             return Files()
-        return Files(NOT_LOOKED_AT, read_model_file(self._stores.tracking, locations_of(self._stores, location)[0].uri))
+        return Files(NOT_LOOKED_AT, read_model_file(locations_of(self._stores, location)[0].uri))
 
     def _with_obstacles(self, judged: Judged, occasion: _Occasion, record: _Record) -> Judged:
         """Add what stands in a live request's way whatever the policy: holds, one-off freezes, overdue reviews."""

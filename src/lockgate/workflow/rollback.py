@@ -1,8 +1,6 @@
 """Rolling back: a target returns to the version that really served it before, and what served last is put on hold."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy.orm import Session
 
@@ -22,30 +20,9 @@ from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict
 from lockgate.workflow.case import approved_evidence, one_off_freezes
+from lockgate.workflow.decided import Decided
 from lockgate.workflow.files import look_at_files
 from lockgate.workflow.stores import Stores
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A decision that moved a target without a request, carried out."""
-
-    id: int
-    kind: DecisionKind
-    model: str
-    target: Target
-    version: int
-    previous_version: int | None
-    by: str
-    reason: str
-    at: datetime
-    #: The hold on the version that a rollback took out.
-    hold_id: int | None = None
-    #: Until when a second person must review a break-glass.
-    review_by: datetime | None = None
-    break_glass_id: int | None = None
-    #: What was missing when the glass was broken.
-    unmet: tuple[str, ...] = ()
 
 
 def line_back(tenures: Iterable[Tenure], holder: int | None, unfit: Collection[int]) -> Tenure | None:
