@@ -33,6 +33,11 @@ def add(session: Session, version_id: str, places: Iterable[str]) -> None:
         session.execute(statement.on_conflict_do_nothing())
 
 
+def sealed_among(session: Session, version_ids: Iterable[str]) -> set[str]:
+    """Return those of these versions whose places are noted already."""
+    return set(session.execute(select(seals.c.version_id).where(seals.c.version_id.in_(list(version_ids)))).scalars())
+
+
 def _that_fits(place: str) -> str:
     """Return a place or, where it is too long to be kept, the nearest folder above it: rather too much than nothing."""
     while len(place) > MAX_PLACE:

@@ -23,7 +23,10 @@ def seal_what_serves(stores: Stores) -> None:
     """Seal also what serves without an approval, because it served before a rule did: a rollback may go back to it."""
     with reading(stores.registry.engine) as session:
         found = serving(session)
-    places = {one.version_id: _places(stores, one) for one in found if one.locations}
+        sealed = seals.sealed_among(session, (one.version_id for one in found))
+    places = {one.version_id: _places(stores, one) for one in found if one.locations and one.version_id not in sealed}
+    if not places:
+        return
     with transaction(stores.registry.engine) as session:
         for version_id, where in places.items():
             seals.add(session, version_id, where)
