@@ -120,6 +120,9 @@ class Emergency:
 
     version: Version
     by: str
+    target: str
+    #: Who shaped the version by then, and who did it: none of them reviews it.
+    makers: frozenset[str]
     verdict: str | None = None
     is_overdue: bool = False
     id: int = 0
@@ -197,6 +200,8 @@ class Hold:
     target: str | None
     is_lifted: bool = False
     id: int = 0
+    #: Who broke the glass for the version, if its rejection is what set the hold.
+    broke_glass: str | None = None
 
 
 @dataclass(eq=False)
@@ -367,7 +372,7 @@ class Life:
     def _has_enough(self, request: Request) -> bool:
         rule = request.rule
         if rule is None:
-            return True
+            return not self._is_held(request.version, request.target)
         counted = [
             name
             for name in request.approvals - self.excluded(request)
@@ -382,6 +387,8 @@ class Life:
             self._check_seen(who, request, saw)
         self._assess(request)
         self._check_standing(who, request)
+        if who in request.approvals:
+            return ""  # It is said already.
         request.approvals.add(who)
         self._assess(request)
         return self._carry_out(request) if self._goes_by_itself(request) else "request.reviewed"
@@ -452,7 +459,7 @@ class Life:
         """Whether nothing is missing but somebody to carry it out."""
         rule, version = request.rule, request.version
         if rule is None:  # Nothing protected the target when it was asked for.
-            return request.target not in self.policy.targets
+            return request.target not in self.policy.targets and not self._is_held(version, request.target)
         return (
             self._has_enough(request)
             and not self._is_held(version, request.target)
@@ -516,6 +523,8 @@ class Life:
 
     def _move_directly(self, who: str, version: Version, target: str, archive: bool) -> str:
         kind, _, name = target.partition(":")
+        if version not in version.model.holders(target) and self._is_held(version, target):
+            raise Refusal("it is on hold", audited="promotion.refused")
         leaves_production = kind == "stage" and version.stage == "Production" and name != "Production"
         if leaves_production and not self.may(who, "promote"):
             raise Refusal("it would leave production empty", audited="promotion.refused")
@@ -573,7 +582,7 @@ class Life:
     def _go_back(self, target: str, version: Version) -> str:
         left = max(version.model.holders(target), key=lambda held: held.number, default=None)
         self._come(target, version, "rollback")
-        if left is not None:
+        if left is not None and not self._is_held(left, target):
             self.holds.append(Hold(left, target))
         return "rollback.done"
 
@@ -583,7 +592,8 @@ class Life:
             raise Refusal(f"{who} may not break the glass", audited="break_glass.used")
         if target not in self.policy.targets or version.model.holders(target) == [version]:
             raise Refusal("there is no need to")
-        emergency = Emergency(version, who)
+        makers = frozenset({*version.authors, version.registrar, who})
+        emergency = Emergency(version, who, target, makers)
         self.emergencies.append(emergency)
         version.is_marked = True
         self._come(target, version, "break-glass", emergency)
@@ -591,11 +601,13 @@ class Life:
 
     def review_break_glass(self, who: str, emergency: Emergency, verdict: str) -> str:
         self._need_person(who, "review")
-        if emergency.verdict is not None or who == emergency.by:
+        rule = self.policy.rule_for(emergency.target)
+        is_asked = rule is None or not rule.only_seniors or self.people[who].is_senior
+        if emergency.verdict is not None or who in emergency.makers or not is_asked:
             raise Refusal(f"{who} may not review this")
         emergency.verdict = verdict
         if verdict == "reject":
-            self.holds.append(Hold(emergency.version, None))
+            self.holds.append(Hold(emergency.version, None, broke_glass=emergency.by))
         return "break_glass.reviewed"
 
     def _come(
@@ -644,8 +656,10 @@ class Life:
 
     def lift_hold(self, who: str, hold: Hold) -> str:
         self._need_person(who, "roll back", "review", "govern")
-        if hold.is_lifted:
-            raise Refusal("it was lifted already")
+        if hold.is_lifted or hold.version.is_deleted:
+            raise Refusal("it was lifted already, or its version is gone")
+        if who == hold.broke_glass:
+            raise Refusal("somebody else lifts it")
         hold.is_lifted = True
         return "hold.lifted"
 

@@ -150,7 +150,8 @@ def _found(session: Session, *conditions: ColumnElement[bool]) -> list[Emergency
         .join(versions, break_glass.c.version_id == versions.c.id)
         .join(principals, break_glass.c.by_id == principals.c.id)
         .outerjoin(reviewer, break_glass.c.reviewer_id == reviewer.c.id)
-        .where(*conditions, models.c.deleted_at.is_(None), versions.c.deleted_at.is_(None))
+        # Also of versions that were deleted since: that makes no review unnecessary.
+        .where(*conditions, models.c.deleted_at.is_(None))
         .order_by(break_glass.c.id)
     )
     return [
