@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import false, literal, or_, select, union_all
+from sqlalchemy import Integer, bindparam, literal, select, tuple_, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -12,6 +12,18 @@ from lockgate.database.engine import to_ms
 from lockgate.database.tables import authors, principals
 
 MAX_OBJECT = 500
+
+# Composed once: that takes longer than asking.
+_MAKERS = union_all(
+    select(principals.c.name, literal(False).label("registered")).where(
+        principals.c.id.in_(
+            select(authors.c.principal_id).where(
+                tuple_(authors.c.kind, authors.c.object).in_(bindparam("things", expanding=True))
+            )
+        )
+    ),
+    select(principals.c.name, literal(True)).where(principals.c.id == bindparam("registrar", type_=Integer)),
+)
 
 
 @dataclass(frozen=True)
@@ -49,12 +61,8 @@ def makers(session: Session, things: Iterable[tuple[str, str]], registrar_id: in
         things: A kind and an id of each thing that is behind the version.
         registrar_id: Who registered it; None if that is not known.
     """
-    wanted = [(authors.c.kind == kind) & (authors.c.object == thing[:MAX_OBJECT]) for kind, thing in things if thing]
-    had_a_hand = select(principals.c.name, literal(False).label("registered")).where(
-        principals.c.id.in_(select(authors.c.principal_id).where(or_(false(), *wanted)))
-    )
-    registered = select(principals.c.name, literal(True)).where(principals.c.id == registrar_id)
-    rows = session.execute(union_all(had_a_hand, registered)).all()
+    known = [(kind, thing[:MAX_OBJECT]) for kind, thing in things if thing]
+    rows = session.execute(_MAKERS, {"things": known, "registrar": registrar_id}).all()
     return Makers(
         registrar=next((row.name for row in rows if row.registered), ""),
         authors=tuple(sorted(row.name for row in rows if not row.registered)),

@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import BigInteger, ColumnElement, Engine, cast, create_engine, event, func, literal, make_url, text
+from sqlalchemy import BigInteger, DateTime, Engine, create_engine, event, func, make_url, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DisconnectionError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from lockgate.errors import BadInput
 
@@ -141,19 +144,33 @@ def take_turn(session: Session, what: str) -> None:
         session.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:what, 0))"), {"what": f"lockgate:{what}"})
 
 
+class ClockMs(FunctionElement[int]):
+    """The time in milliseconds, as `now` tells it, for a statement to compare with."""
+
+    inherit_cache = True
+    type = BigInteger()
+
+
+@compiles(ClockMs, "postgresql")
+def _postgresql_clock(_element: ClockMs, _compiler: SQLCompiler, **_options: Any) -> str:
+    return "CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT)"
+
+
+@compiles(ClockMs, "sqlite")
+def _sqlite_clock(_element: ClockMs, _compiler: SQLCompiler, **_options: Any) -> str:
+    # Days since noon in Greenwich on 1 January 4713 BC (https://sqlite.org/lang_datefunc.html).
+    return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+
+# Composed once: that takes longer than asking.
+_NOW = select(func.clock_timestamp(type_=DateTime(timezone=True)))
+
+
 def now(session: Session) -> datetime:
     """Return the time: the database's on PostgreSQL, so that all instances share one clock."""
     if session.get_bind().dialect.name == "postgresql":
-        at = session.execute(text("SELECT clock_timestamp()")).scalar_one()
-        return datetime.fromisoformat(str(at)).astimezone(UTC)
+        return session.execute(_NOW).scalar_one().astimezone(UTC)
     return datetime.now(UTC)
-
-
-def clock_ms(session: Session) -> ColumnElement[int]:
-    """Return the time as `now` tells it, in milliseconds, for a statement to compare with."""
-    if session.get_bind().dialect.name == "postgresql":
-        return cast(func.floor(func.extract("epoch", func.clock_timestamp()) * 1000), BigInteger)
-    return literal(to_ms(now(session)))
 
 
 def to_ms(at: datetime) -> int:

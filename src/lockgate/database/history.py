@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, Select, insert, select, update
+from sqlalchemy import Row, Select, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import from_ms, to_ms
@@ -50,22 +50,37 @@ class Tenure:
     approvers: tuple[str, ...] = ()
 
 
+# Composed once: that takes longer than asking.
+_DECISION = insert(decisions).returning(decisions.c.id)
+_BEGIN = insert(holders)
+_END = (
+    update(holders)
+    .where(
+        holders.c.model_id == bindparam("of"),
+        holders.c.target == bindparam("held_target"),
+        holders.c.version_id == bindparam("held_version"),
+        holders.c.until.is_(None),
+    )
+    .values(until=bindparam("ended"))
+)
+
+
 def add_decision(session: Session, new: NewDecision) -> int:
     """Record a decision; return its id."""
-    statement = insert(decisions).values(
-        kind=new.kind,
-        model_id=new.model_id,
-        target=str(new.target),
-        version_id=new.version_id,
-        previous_version_id=new.previous_version_id,
-        request_id=new.request_id,
-        policy_version=new.policy_version,
-        evidence_digest=new.evidence_digest,
-        by_id=new.by_id,
-        reason=new.reason,
-        at=to_ms(new.at),
-    )
-    return int(session.execute(statement.returning(decisions.c.id)).scalar_one())
+    decided = {
+        "kind": new.kind,
+        "model_id": new.model_id,
+        "target": str(new.target),
+        "version_id": new.version_id,
+        "previous_version_id": new.previous_version_id,
+        "request_id": new.request_id,
+        "policy_version": new.policy_version,
+        "evidence_digest": new.evidence_digest,
+        "by_id": new.by_id,
+        "reason": new.reason,
+        "at": to_ms(new.at),
+    }
+    return int(session.execute(_DECISION, decided).scalar_one())
 
 
 def begin_tenure(
@@ -78,30 +93,21 @@ def begin_tenure(
     by_id: int | None,
 ) -> None:
     """Record that a version holds a target from now on."""
-    session.execute(
-        insert(holders).values(
-            model_id=model_id,
-            target=str(target),
-            version_id=version_id,
-            since=to_ms(since),
-            decision_id=decision_id,
-            by_id=by_id,
-        )
-    )
+    tenure = {
+        "model_id": model_id,
+        "target": str(target),
+        "version_id": version_id,
+        "since": to_ms(since),
+        "decision_id": decision_id,
+        "by_id": by_id,
+    }
+    session.execute(_BEGIN, tenure)
 
 
 def end_tenure(session: Session, model_id: str, target: Target, version_id: str, until: datetime) -> None:
     """Record that a version no longer holds a target."""
-    session.execute(
-        update(holders)
-        .where(
-            holders.c.model_id == model_id,
-            holders.c.target == str(target),
-            holders.c.version_id == version_id,
-            holders.c.until.is_(None),
-        )
-        .values(until=to_ms(until))
-    )
+    ended = {"of": model_id, "held_target": str(target), "held_version": version_id, "ended": to_ms(until)}
+    session.execute(_END, ended)
 
 
 def holding_since(session: Session, version_id: str) -> dict[Target, datetime]:

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Row, Select, delete, func, insert, null, or_, select, union_all, update
+from sqlalchemy import Row, Select, bindparam, delete, func, insert, null, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import Kind, Principal
 from lockgate.access.roles import Role, RoleBinding
-from lockgate.database.engine import clock_ms, from_ms, to_ms
+from lockgate.database.engine import ClockMs, from_ms, to_ms
 from lockgate.database.tables import group_members, principals, role_bindings, tokens
 
 
@@ -42,7 +43,8 @@ _standings = union_all(
 ).subquery()
 
 
-_SELECT = (
+# Composed once: that takes longer than asking.
+_SELECT: Select[Any] = (
     select(
         *(principals.c[name] for name in ("id", "name", "kind", "active")),
         _owners.c.name.label("owner"),
@@ -53,10 +55,25 @@ _SELECT = (
     .outerjoin(_standings, principals.c.id == _standings.c.principal_id)
 )
 _parents = tokens.alias()
-_OF_TOKEN = _SELECT.join(tokens, tokens.c.principal_id == principals.c.id).outerjoin(
-    _parents, tokens.c.parent == _parents.c.digest
+_OF_TOKEN = (
+    _SELECT.join(tokens, tokens.c.principal_id == principals.c.id)
+    .outerjoin(_parents, tokens.c.parent == _parents.c.digest)
+    .where(
+        principals.c.active,
+        tokens.c.digest == bindparam("digest"),
+        tokens.c.use == bindparam("use"),
+        tokens.c.revoked_at.is_(None),
+        or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > ClockMs()),
+        _parents.c.revoked_at.is_(None),
+        or_(_parents.c.expires_at.is_(None), _parents.c.expires_at > ClockMs()),
+    )
 )
-_OWNERS = select(principals.c.name, _owners.c.name.label("owner")).join(_owners, principals.c.owner_id == _owners.c.id)
+_BY_ID = _SELECT.where(principals.c.id.in_(bindparam("ids", expanding=True)))
+_OWNERS = (
+    select(principals.c.name, _owners.c.name.label("owner"))
+    .join(_owners, principals.c.owner_id == _owners.c.id)
+    .where(principals.c.name.in_(bindparam("names", expanding=True)))
+)
 
 
 def load(session: Session, ids: Iterable[int]) -> dict[int, Principal]:
@@ -64,18 +81,18 @@ def load(session: Session, ids: Iterable[int]) -> dict[int, Principal]:
     wanted = sorted(set(ids))
     if not wanted:
         return {}
-    found = _principals(session, _SELECT.where(principals.c.id.in_(wanted)))
+    found = _principals(session.execute(_BY_ID, {"ids": wanted}))
     return {principal.id: principal for principal in found}
 
 
-def _principals(session: Session, statement: Select[tuple[object, ...]]) -> list[Principal]:
-    found: dict[int, list[Row[tuple[object, ...]]]] = {}
-    for row in session.execute(statement):
+def _principals(rows: Iterable[Row[Any]]) -> list[Principal]:
+    found: dict[int, list[Row[Any]]] = {}
+    for row in rows:
         found.setdefault(row.id, []).append(row)
     return [_principal(rows) for rows in found.values()]
 
 
-def _principal(rows: list[Row[tuple[object, ...]]]) -> Principal:
+def _principal(rows: list[Row[Any]]) -> Principal:
     """Return a principal from its rows, one for each of its groups and bindings."""
     first = rows[0]
     return Principal(
@@ -110,17 +127,8 @@ def every(session: Session) -> list[Principal]:
 
 def of_token(session: Session, digest: str, use: str) -> Principal | None:
     """Return the active principal behind a token that is valid now, of a use: `api`, `session` or `sign-in`."""
-    at = clock_ms(session)
-    statement = _OF_TOKEN.where(
-        principals.c.active,
-        tokens.c.digest == digest,
-        tokens.c.use == use,
-        tokens.c.revoked_at.is_(None),
-        or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > at),
-        _parents.c.revoked_at.is_(None),
-        or_(_parents.c.expires_at.is_(None), _parents.c.expires_at > at),
-    )
-    return next(iter(_principals(session, statement)), None)
+    rows = session.execute(_OF_TOKEN, {"digest": digest, "use": use})
+    return next(iter(_principals(rows)), None)
 
 
 def stored_password(session: Session, name: str) -> tuple[int, str] | None:
@@ -151,7 +159,7 @@ def set_owner(session: Session, principal_id: int, owner_id: int) -> None:
 
 def owners_of(session: Session, names: Iterable[str]) -> dict[str, str]:
     """Return the owners of those of these principals that have one, by name."""
-    rows = session.execute(_OWNERS.where(principals.c.name.in_(list(names))))
+    rows = session.execute(_OWNERS, {"names": list(names)})
     return {row.name: row.owner for row in rows}
 
 

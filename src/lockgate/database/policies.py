@@ -44,16 +44,25 @@ _NEWEST = select(policies).order_by(policies.c.version.desc()).limit(1)
 _OF_VERSION = select(policies).where(policies.c.version == bindparam("numbered"))
 
 
+_CURRENT = "lockgate_policy"
+
+
 def current(session: Session) -> StoredPolicy:
-    """Return the policy that is in force."""
-    row = session.execute(_NEWEST).first()
-    return _DEFAULT if row is None else _stored(row)
+    """Return the policy that is in force; the same one throughout a session, so that a decision rests on one policy."""
+    if _CURRENT not in session.info:
+        row = session.execute(_NEWEST).first()
+        session.info[_CURRENT] = _DEFAULT if row is None else _stored(row)
+    known: StoredPolicy = session.info[_CURRENT]
+    return known
 
 
 def of_version(session: Session, version: int) -> StoredPolicy:
     """Return a version of the policy that a request is pinned to."""
     if version == DEFAULT_VERSION:
         return _DEFAULT
+    newest = current(session)
+    if newest.version == version:
+        return newest
     return _stored(session.execute(_OF_VERSION, {"numbered": version}).one())
 
 
@@ -87,4 +96,5 @@ def add(session: Session, source: str, applied_by: str, now: datetime) -> Stored
     session.execute(
         insert(policies).values(version=newest + 1, source=source, applied_by=applied_by, applied_at=to_ms(now))
     )
-    return StoredPolicy(newest + 1, source, applied_by, now)
+    session.info[_CURRENT] = StoredPolicy(newest + 1, source, applied_by, now)
+    return current(session)

@@ -32,6 +32,26 @@ _SELECT: Select[tuple[object, ...]] = (
 
 
 _GET = _SELECT.where(requests.c.id == bindparam("numbered"))
+_LIVE = _SELECT.where(requests.c.model_id == bindparam("of"), requests.c.state.in_(LIVE)).order_by(requests.c.id)
+_LIVE_FOR_TARGET = _LIVE.where(requests.c.target == bindparam("target"))
+_EVIDENCE = select(requests.c.evidence).where(requests.c.id == bindparam("numbered"))
+_SET_STATE = (
+    update(requests)
+    .where(requests.c.id == bindparam("numbered"))
+    .values(state=bindparam("new_state"), outcome=bindparam("new_outcome"))
+)
+_SET_GATES = (
+    update(requests)
+    .where(requests.c.id == bindparam("numbered"), requests.c.gates != bindparam("results"))
+    .values(gates=bindparam("results"))
+)
+_REVIEWS = select(reviews).where(reviews.c.request_id.in_(bindparam("ids", expanding=True))).order_by(reviews.c.id)
+_ASKED = (
+    select(review_requests.c.request_id, principals.c.name)
+    .join(principals, review_requests.c.principal_id == principals.c.id)
+    .where(review_requests.c.request_id.in_(bindparam("ids", expanding=True)))
+    .order_by(principals.c.name)
+)
 
 
 @dataclass(frozen=True)
@@ -86,10 +106,11 @@ def find(session: Session, request_id: int, workspace: str) -> PromotionRequest 
 
 def live(session: Session, model_id: str, target: Target | None = None) -> list[PromotionRequest]:
     """Return a model's live requests, oldest first; for one target or for all."""
-    statement = _SELECT.where(requests.c.model_id == model_id, requests.c.state.in_(LIVE))
-    if target is not None:
-        statement = statement.where(requests.c.target == str(target))
-    return [_request(row) for row in session.execute(statement.order_by(requests.c.id))]
+    if target is None:
+        rows = session.execute(_LIVE, {"of": model_id})
+    else:
+        rows = session.execute(_LIVE_FOR_TARGET, {"of": model_id, "target": str(target)})
+    return [_request(row) for row in rows]
 
 
 def superseded_before(session: Session, request: PromotionRequest) -> PromotionRequest | None:
@@ -159,12 +180,12 @@ def search(session: Session, wanted: Filter, limit: int) -> list[PromotionReques
 
 def set_state(session: Session, request_id: int, state: State, outcome: str = "") -> None:
     """Move a request to another state; the caller has checked that it may."""
-    session.execute(update(requests).where(requests.c.id == request_id).values(state=state, outcome=outcome))
+    session.execute(_SET_STATE, {"numbered": request_id, "new_state": state, "new_outcome": outcome})
 
 
 def evidence(session: Session, request_id: int) -> Evidence:
     """Return the frozen evidence of a request."""
-    text = session.execute(select(requests.c.evidence).where(requests.c.id == request_id)).scalar_one()
+    text = session.execute(_EVIDENCE, {"numbered": request_id}).scalar_one()
     return Evidence.from_json(json.loads(text))
 
 
@@ -198,7 +219,7 @@ def set_evidence(session: Session, request_id: int, new: Evidence) -> None:
 def set_gates(session: Session, request_id: int, results: Sequence[GateResult]) -> None:
     """Keep what the gates came to; a row that says so already is not written again."""
     text = canonical([asdict(result) for result in results])
-    session.execute(update(requests).where(requests.c.id == request_id, requests.c.gates != text).values(gates=text))
+    session.execute(_SET_GATES, {"numbered": request_id, "results": text})
 
 
 def gates(session: Session, request_id: int) -> tuple[GateResult, ...]:
@@ -230,9 +251,7 @@ def add_review(
 
 def reviews_of(session: Session, request_ids: Iterable[int]) -> dict[int, list[Review]]:
     """Return the reviews of requests, oldest first, with their givers' standing of now."""
-    rows = session.execute(
-        select(reviews).where(reviews.c.request_id.in_(list(request_ids))).order_by(reviews.c.id)
-    ).all()
+    rows = session.execute(_REVIEWS, {"ids": list(request_ids)}).all()
     givers = people.load(session, (row.reviewer_id for row in rows))
     found: dict[int, list[Review]] = {}
     for row in rows:
@@ -294,14 +313,8 @@ def no_longer_asked(session: Session, request_id: int, principal_id: int) -> Non
 
 def asked_reviewers(session: Session, request_ids: Iterable[int]) -> dict[int, list[str]]:
     """Return the names of those who are asked to review, by request."""
-    rows = session.execute(
-        select(review_requests.c.request_id, principals.c.name)
-        .join(principals, review_requests.c.principal_id == principals.c.id)
-        .where(review_requests.c.request_id.in_(list(request_ids)))
-        .order_by(principals.c.name)
-    )
     found: dict[int, list[str]] = {}
-    for row in rows:
+    for row in session.execute(_ASKED, {"ids": list(request_ids)}):
         found.setdefault(row.request_id, []).append(row.name)
     return found
 

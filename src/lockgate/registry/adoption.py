@@ -5,7 +5,6 @@ What they were moved to is taken into the history as adopted; no approval is inv
 
 from datetime import datetime
 
-from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -16,13 +15,14 @@ from lockgate.database.record import record
 from lockgate.events.event import EventType
 from lockgate.promotions.request import State
 from lockgate.registry import pointers
+from lockgate.registry.mlflow_tables import model_versions, registered_models
 
 
 def adopt_all(session: Session, now: datetime) -> int:
     """Give every model that has no identity one; return how many there were."""
     known = identities.all_names(session)
     rows = session.execute(
-        select(SqlRegisteredModel.workspace, SqlRegisteredModel.name, SqlRegisteredModel.creation_time)
+        select(registered_models.c.workspace, registered_models.c.name, registered_models.c.creation_time)
     ).all()
     strangers = [row for row in rows if known.get((row.workspace, row.name)) != row.creation_time]
     for row in strangers:
@@ -94,10 +94,10 @@ def identify_version(session: Session, model: Model, number: int) -> Version:
     if known is not None:
         return known
     created_at = session.execute(
-        select(SqlModelVersion.creation_time).where(
-            SqlModelVersion.workspace == model.workspace,
-            SqlModelVersion.name == model.name,
-            SqlModelVersion.version == number,
+        select(model_versions.c.creation_time).where(
+            model_versions.c.workspace == model.workspace,
+            model_versions.c.name == model.name,
+            model_versions.c.version == number,
         )
     ).scalar_one()
     return identities.add_version(session, model.id, number, created_at or 0, None)

@@ -22,12 +22,6 @@ from mlflow.server.handlers import (
 )
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
-from mlflow.store.model_registry.dbmodels.models import (
-    SqlModelVersion,
-    SqlModelVersionTag,
-    SqlRegisteredModelTag,
-)
-from mlflow.store.tracking.dbmodels.models import SqlLoggedModelMetric
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 from sqlalchemy import Row, Select, bindparam, literal, select, union_all
 from sqlalchemy.orm import Session
@@ -37,6 +31,7 @@ from lockgate.database.identities import Model, Version
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.evidence.record import NOT_LOOKED_AT, Evidence, Provenance
 from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, logged_models_in
+from lockgate.registry.mlflow_tables import model_version_tags, model_versions, registered_model_tags
 from lockgate.registry.places import real_place
 from lockgate.registry.runs import KnownRun, read_run
 
@@ -115,24 +110,24 @@ def _locate(storage_location: str, file: str) -> tuple[ArtifactRepository, str]:
 
 # Composed once: that takes longer than asking.
 _VERSION: Select[Any] = select(
-    SqlModelVersion.creation_time,
-    SqlModelVersion.source,
-    SqlModelVersion.storage_location,
-    SqlModelVersion.run_id,
-    SqlModelVersion.description,
+    model_versions.c.creation_time,
+    model_versions.c.source,
+    model_versions.c.storage_location,
+    model_versions.c.run_id,
+    model_versions.c.description,
 ).where(
-    SqlModelVersion.workspace == bindparam("of"),
-    SqlModelVersion.name == bindparam("called"),
-    SqlModelVersion.version == bindparam("numbered"),
+    model_versions.c.workspace == bindparam("of"),
+    model_versions.c.name == bindparam("called"),
+    model_versions.c.version == bindparam("numbered"),
 )
 _TAGS = union_all(
-    select(literal(True).label("of_version"), SqlModelVersionTag.key, SqlModelVersionTag.value).where(
-        SqlModelVersionTag.workspace == bindparam("of"),
-        SqlModelVersionTag.name == bindparam("called"),
-        SqlModelVersionTag.version == bindparam("numbered"),
+    select(literal(True).label("of_version"), model_version_tags.c.key, model_version_tags.c.value).where(
+        model_version_tags.c.workspace == bindparam("of"),
+        model_version_tags.c.name == bindparam("called"),
+        model_version_tags.c.version == bindparam("numbered"),
     ),
-    select(literal(False), SqlRegisteredModelTag.key, SqlRegisteredModelTag.value).where(
-        SqlRegisteredModelTag.workspace == bindparam("of"), SqlRegisteredModelTag.name == bindparam("called")
+    select(literal(False), registered_model_tags.c.key, registered_model_tags.c.value).where(
+        registered_model_tags.c.workspace == bindparam("of"), registered_model_tags.c.name == bindparam("called")
     ),
 )
 
@@ -180,7 +175,7 @@ def gather(
         has_input_example=files.model_file.has_input_example,
         registrar=makers.registrar,
         authors=makers.authors,
-        **(_run_facts(tracking, row, run, laid_over) if run is not None and origin is Provenance.OWN else {}),
+        **(_run_facts(row, run, laid_over) if run is not None and origin is Provenance.OWN else {}),
     )
 
 
@@ -228,10 +223,8 @@ def storage_location(session: Session, workspace: str, name: str, number: int) -
     return (row.storage_location or row.source or "") if row else ""
 
 
-def _run_facts(
-    tracking: TrackingStore, row: Row[Any], run: KnownRun, laid_over: Iterable[LoggedModel]
-) -> dict[str, Any]:
-    others = _metrics_of_other_models(tracking, row, run, laid_over)
+def _run_facts(row: Row[Any], run: KnownRun, laid_over: Iterable[LoggedModel]) -> dict[str, Any]:
+    others = _metrics_of_other_models(row, run, laid_over)
     return {
         "metrics": {name: value for name, value in run.metrics.items() if name not in others},
         "params": run.params,
@@ -240,20 +233,12 @@ def _run_facts(
     }
 
 
-def _metrics_of_other_models(
-    tracking: TrackingStore, row: Row[Any], run: KnownRun, laid_over: Iterable[LoggedModel]
-) -> set[str]:
+def _metrics_of_other_models(row: Row[Any], run: KnownRun, laid_over: Iterable[LoggedModel]) -> set[str]:
     """Return the metrics that the run logged for other models than this one: a run may train several."""
     locations = [location for location in (row.source, row.storage_location) if location]
     mine = {*logged_models_in(locations), *(logged.model_id for logged in laid_over)}
-    with tracking.ManagedSessionMaker() as session:
-        rows = session.execute(
-            select(SqlLoggedModelMetric.metric_name, SqlLoggedModelMetric.model_id)
-            .where(SqlLoggedModelMetric.run_id == run.id)
-            .distinct()
-        ).all()
-    of_mine = {name for name, model_id in rows if model_id in mine}
-    return {name for name, _ in rows} - of_mine
+    of_mine = {name for name, model_id in run.metrics_of_models if model_id in mine}
+    return {name for name, _ in run.metrics_of_models} - of_mine
 
 
 def _made_with(laid_over: Iterable[LoggedModel], destination: str) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from mlflow.store.model_registry.dbmodels.models import SqlRegisteredModel
 from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.orm import Session
 
@@ -19,6 +18,7 @@ from lockgate.errors import NotFound
 from lockgate.events.event import EventType
 from lockgate.registry import pointers
 from lockgate.registry.adoption import identify_model, identify_version
+from lockgate.registry.mlflow_tables import registered_models
 from lockgate.registry.pointers import Pointers
 from lockgate.registry.transaction import transaction
 
@@ -109,8 +109,8 @@ def mutation(engine: Engine, workspace: str, name: str) -> Iterator[Mutation]:
 
 
 _LOCK = (
-    select(SqlRegisteredModel.creation_time)
-    .where(SqlRegisteredModel.workspace == bindparam("of"), SqlRegisteredModel.name == bindparam("called"))
+    select(registered_models.c.creation_time)
+    .where(registered_models.c.workspace == bindparam("of"), registered_models.c.name == bindparam("called"))
     .with_for_update()  # nothing on SQLite, where the whole file is locked
 )
 

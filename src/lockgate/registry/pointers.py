@@ -7,11 +7,11 @@ and all aliases.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModelAlias
 from sqlalchemy import bindparam, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from lockgate.promotions.target import TARGET_STAGES, Target
+from lockgate.registry.mlflow_tables import model_versions, registered_model_aliases
 
 Holders = Mapping[Target, frozenset[int]]
 
@@ -71,13 +71,15 @@ NONE = Pointers({})
 
 # Composed once: that takes longer than asking.
 _POINTERS = union_all(
-    select(literal("stage").label("kind"), SqlModelVersion.current_stage.label("name"), SqlModelVersion.version).where(
-        SqlModelVersion.workspace == bindparam("of"),
-        SqlModelVersion.name == bindparam("called"),
-        SqlModelVersion.current_stage.in_(TARGET_STAGES),
+    select(
+        literal("stage").label("kind"), model_versions.c.current_stage.label("name"), model_versions.c.version
+    ).where(
+        model_versions.c.workspace == bindparam("of"),
+        model_versions.c.name == bindparam("called"),
+        model_versions.c.current_stage.in_(TARGET_STAGES),
     ),
-    select(literal("alias"), SqlRegisteredModelAlias.alias, SqlRegisteredModelAlias.version).where(
-        SqlRegisteredModelAlias.workspace == bindparam("of"), SqlRegisteredModelAlias.name == bindparam("called")
+    select(literal("alias"), registered_model_aliases.c.alias, registered_model_aliases.c.version).where(
+        registered_model_aliases.c.workspace == bindparam("of"), registered_model_aliases.c.name == bindparam("called")
     ),
 )
 

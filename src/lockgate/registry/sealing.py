@@ -5,7 +5,6 @@ logged models behind what protected targets serve.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
 from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
@@ -19,6 +18,7 @@ from lockgate.database.tables import holders, models, versions
 from lockgate.errors import RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.promotions.target import Target
+from lockgate.registry.mlflow_tables import model_versions
 from lockgate.registry.transaction import reading, transaction
 
 
@@ -92,18 +92,18 @@ def serving(session: Session) -> list[Serving]:
             versions.c.number,
             holders.c.version_id,
             holders.c.target,
-            SqlModelVersion.run_id,
-            SqlModelVersion.source,
-            SqlModelVersion.storage_location,
+            model_versions.c.run_id,
+            model_versions.c.source,
+            model_versions.c.storage_location,
         )
         .select_from(
             holders.join(models, holders.c.model_id == models.c.id)
             .join(versions, holders.c.version_id == versions.c.id)
             .join(
-                SqlModelVersion.__table__,
-                (SqlModelVersion.workspace == models.c.workspace)
-                & (SqlModelVersion.name == models.c.name)
-                & (SqlModelVersion.version == versions.c.number),
+                model_versions,
+                (model_versions.c.workspace == models.c.workspace)
+                & (model_versions.c.name == models.c.name)
+                & (model_versions.c.version == versions.c.number),
             )
         )
         .where(holders.c.until.is_(None), models.c.deleted_at.is_(None), versions.c.deleted_at.is_(None))

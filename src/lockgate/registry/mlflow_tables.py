@@ -1,0 +1,37 @@
+"""MLflow's tables as plain tables: asked so, they answer in half the time that its mapped classes take."""
+
+from mlflow.store.model_registry.dbmodels.models import (
+    SqlModelVersion,
+    SqlModelVersionTag,
+    SqlRegisteredModel,
+    SqlRegisteredModelAlias,
+    SqlRegisteredModelTag,
+)
+from mlflow.store.tracking.dbmodels.models import (
+    SqlDataset,
+    SqlExperiment,
+    SqlInput,
+    SqlInputTag,
+    SqlLatestMetric,
+    SqlLoggedModelMetric,
+    SqlParam,
+    SqlRun,
+    SqlTag,
+)
+from sqlalchemy import Table
+
+registered_models: Table = SqlRegisteredModel.__table__
+registered_model_tags: Table = SqlRegisteredModelTag.__table__
+registered_model_aliases: Table = SqlRegisteredModelAlias.__table__
+model_versions: Table = SqlModelVersion.__table__
+model_version_tags: Table = SqlModelVersionTag.__table__
+
+experiments: Table = SqlExperiment.__table__
+runs: Table = SqlRun.__table__
+run_tags: Table = SqlTag.__table__
+params: Table = SqlParam.__table__
+latest_metrics: Table = SqlLatestMetric.__table__
+inputs: Table = SqlInput.__table__
+input_tags: Table = SqlInputTag.__table__
+datasets: Table = SqlDataset.__table__
+logged_model_metrics: Table = SqlLoggedModelMetric.__table__
