@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Integer, bindparam, literal, select, tuple_, union_all
+from sqlalchemy import bindparam, literal, select, tuple_, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import to_ms
-from lockgate.database.tables import authors, principals
+from lockgate.database.tables import authors, principals, versions
 
 MAX_OBJECT = 500
 
@@ -22,7 +22,9 @@ _MAKERS = union_all(
             )
         )
     ),
-    select(principals.c.name, literal(True)).where(principals.c.id == bindparam("registrar", type_=Integer)),
+    select(principals.c.name, literal(True))
+    .join(versions, versions.c.registrar_id == principals.c.id)
+    .where(versions.c.id == bindparam("version")),
 )
 
 
@@ -53,16 +55,16 @@ def add(session: Session, kind: str, thing: str, principal_id: int, now: datetim
     session.execute(statement.on_conflict_do_nothing())
 
 
-def makers(session: Session, things: Iterable[tuple[str, str]], registrar_id: int | None) -> Makers:
+def makers(session: Session, version_id: str, things: Iterable[tuple[str, str]]) -> Makers:
     """Return who shaped a version.
 
     Args:
         session: The session.
-        things: A kind and an id of each thing that is behind the version.
-        registrar_id: Who registered it; None if that is not known.
+        version_id: The version.
+        things: A kind and an id of each thing that is behind it.
     """
     known = [(kind, thing[:MAX_OBJECT]) for kind, thing in things if thing]
-    rows = session.execute(_MAKERS, {"things": known, "registrar": registrar_id}).all()
+    rows = session.execute(_MAKERS, {"things": known, "version": version_id}).all()
     return Makers(
         registrar=next((row.name for row in rows if row.registered), ""),
         authors=tuple(sorted(row.name for row in rows if not row.registered)),

@@ -1,5 +1,6 @@
 """The engine, and the only differences between SQLite and PostgreSQL."""
 
+import functools
 import sqlite3
 import threading
 import time
@@ -121,7 +122,7 @@ def writing_session(engine: Engine) -> Session:
     On SQLite it takes the database's one write lock as it begins; on PostgreSQL its first statement should
     lock the row that the decision is about.
     """
-    return Session(engine.execution_options(**{_WRITES: True}), expire_on_commit=False)
+    return Session(_with_options(engine, **{_WRITES: True}), expire_on_commit=False)
 
 
 def reading_session(engine: Engine) -> Session:
@@ -131,8 +132,13 @@ def reading_session(engine: Engine) -> Session:
     and ending it costs nothing.
     """
     if engine.dialect.name == "postgresql":
-        return Session(engine.execution_options(isolation_level="AUTOCOMMIT"))
+        return Session(_with_options(engine, isolation_level="AUTOCOMMIT"))
     return Session(engine)
+
+
+@functools.cache
+def _with_options(engine: Engine, **options: Any) -> Engine:
+    return engine.execution_options(**options)
 
 
 def take_turn(session: Session, what: str) -> None:

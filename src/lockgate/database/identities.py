@@ -29,7 +29,6 @@ class Version:
     id: str
     model_id: str
     number: int
-    registrar_id: int | None
 
 
 # Composed once: that takes longer than asking.
@@ -80,12 +79,12 @@ def retire_model(session: Session, model_id: str, now: datetime) -> None:
 def version(session: Session, model_id: str, number: int) -> Version | None:
     """Return a version of a model by its number, deleted or not."""
     row = session.execute(_VERSION, {"of": model_id, "numbered": number}).first()
-    return Version(row.id, row.model_id, row.number, row.registrar_id) if row else None
+    return Version(row.id, row.model_id, row.number) if row else None
 
 
 def add_version(session: Session, model_id: str, number: int, created_at: int, registrar_id: int | None) -> Version:
     """Give a new version its id. `created_at` is MLflow's creation time in milliseconds."""
-    born = Version(new_id(), model_id, number, registrar_id)
+    born = Version(new_id(), model_id, number)
     session.execute(
         insert(versions).values(
             id=born.id,

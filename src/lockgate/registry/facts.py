@@ -157,7 +157,7 @@ def gather(
     destination = tracking.authorship.destination
     laid_over = files.laid_over if files.laid_over is not None else _named_by_run(tracking, run, row)
     things = [*_made_of(row, run, destination), *_made_with(laid_over, destination)]
-    makers = authors.makers(session, things, version.registrar_id)
+    makers = authors.makers(session, version.id, things)
     origin = _origin(tracking, row, run)
     version_tags, model_tags = _tags(session, model, version.number)
     return Evidence(

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ErrorCode
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -51,18 +51,17 @@ def transaction(engine: Engine) -> Iterator[Session]:
         yield joined
         return
     with writing_session(engine) as session:
-        broken: list[bool] = []
-        # MLflow rolls back and tries again in places; what we locked and wrote before would be gone unseen.
-        event.listen(session, "after_rollback", lambda _session: broken.append(True))
+        begun = session.begin()
         token = _ambient.set(session)
         try:
             with _told_by_us():
                 yield session
-                if broken:
+                # MLflow rolls back and tries again in places; what we locked and wrote before would be gone unseen.
+                if session.get_transaction() is not begun:
                     raise Conflict("Somebody else changed this model at the same moment. Try again.")
                 session.commit()
         except LockgateError as error:
-            if error.keeps_writes and not broken:
+            if error.keeps_writes and session.get_transaction() is begun:
                 session.commit()
             raise
         finally:

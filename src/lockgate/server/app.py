@@ -1,5 +1,7 @@
 """The whole application: our routes in front, MLflow behind them, the edge around both."""
 
+import gc
+
 from fastapi import FastAPI
 from mlflow.server.fastapi_security import init_fastapi_security
 from starlette.types import ASGIApp
@@ -30,4 +32,7 @@ def create_app() -> ASGIApp:
         app.include_router(databricks.router, prefix=f"{settings.static_prefix}{root}")
     app.include_router(pages(settings, house.registry.engine), prefix=f"{settings.static_prefix}/lockgate")
     app.mount("/", governed_mlflow())
+    # What is loaded now stays: looking through all of it for garbage takes a tenth of the time of a promotion.
+    gc.collect()
+    gc.freeze()
     return Edge(app, house.registry.engine, settings)

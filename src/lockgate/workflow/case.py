@@ -19,7 +19,7 @@ from lockgate.database import (
     requests,
 )
 from lockgate.database.holds import Hold
-from lockgate.database.identities import Model
+from lockgate.database.identities import Model, Version
 from lockgate.database.noted import Noted, about
 from lockgate.decisions.verdict import Verdict, decide, people_decide
 from lockgate.errors import Conflict, ConflictOnRecord, NotFound
@@ -340,7 +340,7 @@ def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Fi
         Conflict: if the request is no longer live.
     """
     check_live(begun, request)
-    version = begun.version(request.version)
+    version = Version(request.version_id, request.model_id, request.version)
     evidence = gather(begun.session, stores.tracking, begun.model, version, files)
     if files.progress:
         # Nobody knows yet whether the bytes changed, so approvals of what they were are not dismissed yet.

@@ -7,7 +7,7 @@ from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 from lockgate.access.principals import Caller, Principal
 from lockgate.access.roles import Permission
-from lockgate.database import identities, people, policies
+from lockgate.database import authors, identities, policies
 from lockgate.gates.policy import Policy
 from lockgate.promotions.target import Target
 from lockgate.registry.transaction import reading
@@ -108,6 +108,4 @@ def _registrar(stores: Stores, name: str, number: int) -> str | None:
     with reading(stores.registry.engine) as session:
         known = identities.model(session, stores.registry.workspace, name)
         registered = identities.version(session, known.id, number) if known else None
-        if registered is None or registered.registrar_id is None:
-            return None
-        return people.load(session, [registered.registrar_id])[registered.registrar_id].name
+        return authors.makers(session, registered.id, ()).registrar or None if registered else None
