@@ -64,7 +64,7 @@ def main() -> None:
     """Measure, and print a table."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--promotions", type=int, default=400, help="how many of each kind are measured")
-    options.add_argument("--workers", type=int, default=2, help="processes of each server")
+    options.add_argument("--workers", type=int, default=4, help="processes of each server; MLflow's own default")
     options.add_argument("--statements", action="store_true", help="show the statements of one promotion")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="lockgate-bench-") as folder, ExitStack() as stack:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-from sqlalchemy import BigInteger, DateTime, Engine, create_engine, event, func, make_url, select, text
+from sqlalchemy import BigInteger, Engine, create_engine, event, make_url, select, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.compiler import compiles
@@ -151,7 +151,7 @@ def take_turn(session: Session, what: str) -> None:
 
 
 class ClockMs(FunctionElement[int]):
-    """The time in milliseconds, as `now` tells it, for a statement to compare with."""
+    """The time in milliseconds, for a statement to tell or to compare with."""
 
     inherit_cache = True
     type = BigInteger()
@@ -165,18 +165,16 @@ def _postgresql_clock(_element: ClockMs, _compiler: SQLCompiler, **_options: Any
 @compiles(ClockMs, "sqlite")
 def _sqlite_clock(_element: ClockMs, _compiler: SQLCompiler, **_options: Any) -> str:
     # Days since noon in Greenwich on 1 January 4713 BC (https://sqlite.org/lang_datefunc.html).
-    return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    return "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
 
 
 # Composed once: that takes longer than asking.
-_NOW = select(func.clock_timestamp(type_=DateTime(timezone=True)))
+_NOW = select(ClockMs())
 
 
 def now(session: Session) -> datetime:
-    """Return the time: the database's on PostgreSQL, so that all instances share one clock."""
-    if session.get_bind().dialect.name == "postgresql":
-        return session.execute(_NOW).scalar_one().astimezone(UTC)
-    return datetime.now(UTC)
+    """Return the time as the database's clock tells it: all instances share that one."""
+    return from_ms(session.execute(_NOW).scalar_one())
 
 
 def to_ms(at: datetime) -> int:

@@ -156,7 +156,7 @@ def moves(
     """Return the moves in a workspace, newest first."""
     statement = (
         _select_tenures()
-        .add_columns(models.c.name.label("model"), models.c.created_at, models.c.adopted, models.c.deleted_at)
+        .add_columns(models.c.name.label("model"), models.c.created_at, models.c.deleted_at)
         .join(models, holders.c.model_id == models.c.id)
         .where(models.c.workspace == workspace)
         .order_by(holders.c.id.desc())
@@ -171,7 +171,7 @@ def moves(
     return [
         Move(
             row.id,
-            Model(row.model_id, workspace, row.model, row.created_at, row.adopted),
+            Model(row.model_id, workspace, row.model, row.created_at),
             row.deleted_at is not None,
             _tenure(row),
         )

@@ -18,8 +18,8 @@ class Model:
     id: str
     workspace: str
     name: str
+    #: As MLflow tells it, in milliseconds.
     created_at: int
-    adopted: bool
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def new_id() -> str:
 def model(session: Session, workspace: str, name: str) -> Model | None:
     """Return the living model of this name."""
     row = session.execute(_MODEL, {"of": workspace, "called": name}).first()
-    return Model(row.id, row.workspace, row.name, row.created_at, row.adopted) if row else None
+    return Model(row.id, row.workspace, row.name, row.created_at) if row else None
 
 
 def all_names(session: Session) -> dict[tuple[str, str], int]:
@@ -59,7 +59,7 @@ def all_names(session: Session) -> dict[tuple[str, str], int]:
 
 def add_model(session: Session, workspace: str, name: str, created_at: int, adopted: bool) -> Model:
     """Give a new model its id. `created_at` is MLflow's creation time in milliseconds."""
-    born = Model(new_id(), workspace, name, created_at, adopted)
+    born = Model(new_id(), workspace, name, created_at)
     session.execute(
         insert(models).values(id=born.id, workspace=workspace, name=name, created_at=created_at, adopted=adopted)
     )

@@ -11,15 +11,15 @@ from sqlalchemy.orm import Session
 
 from lockgate.access.principals import LOCKGATE, Caller, current_caller
 from lockgate.audit.entry import AuditEntry, AuditOutcome
-from lockgate.database import engine as db
 from lockgate.database.identities import Model, Version
 from lockgate.database.record import record
 from lockgate.errors import NotFound
 from lockgate.events.event import EventType
-from lockgate.registry import pointers
+from lockgate.registry import pointers, present
 from lockgate.registry.adoption import identify_model, identify_version
 from lockgate.registry.mlflow_tables import registered_models
 from lockgate.registry.pointers import Pointers
+from lockgate.registry.present import Present
 from lockgate.registry.transaction import transaction
 
 
@@ -102,10 +102,26 @@ def mutation(engine: Engine, workspace: str, name: str) -> Iterator[Mutation]:
     """
     with transaction(engine) as session:
         created_at = _lock(session, workspace, name)
-        now = db.now(session)
-        found = None if created_at is None else identify_model(session, workspace, name, created_at, now)
-        held = pointers.NONE if found is None else pointers.read(session, workspace, name)
-        yield Mutation(session, current_caller(), now, workspace, name, found, held)
+        is_so = present.read(session, workspace, name)
+        yield Mutation(
+            session,
+            current_caller(),
+            is_so.now,
+            workspace,
+            name,
+            *_identified(session, is_so, workspace, name, created_at),
+        )
+
+
+def _identified(
+    session: Session, is_so: Present, workspace: str, name: str, created_at: int | None
+) -> tuple[Model | None, Pointers, dict[int, Version]]:
+    """Return the model, its pointers and those of its versions that are known, as a mutation holds them."""
+    if created_at is None:
+        return None, pointers.NONE, {}
+    if is_so.known is not None and is_so.known.created_at == created_at:
+        return is_so.known, is_so.pointers, dict(is_so.versions)
+    return identify_model(session, workspace, name, created_at, is_so.now), is_so.pointers, {}
 
 
 _LOCK = (

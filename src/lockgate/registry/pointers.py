@@ -4,8 +4,9 @@ Pure but for `read`. Only targets that something can be served from count: stage
 and all aliases.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import bindparam, literal, select, union_all
 from sqlalchemy.orm import Session
@@ -69,8 +70,8 @@ class Pointers:
 NONE = Pointers({})
 
 
-# Composed once: that takes longer than asking.
-_POINTERS = union_all(
+#: A row for each version that a target of a model holds. Composed once: that takes longer than asking.
+HELD = union_all(
     select(
         literal("stage").label("kind"), model_versions.c.current_stage.label("name"), model_versions.c.version
     ).where(
@@ -86,8 +87,12 @@ _POINTERS = union_all(
 
 def read(session: Session, workspace: str, name: str) -> Pointers:
     """Return the pointers of a model as MLflow's tables have them now."""
-    rows = session.execute(_POINTERS, {"of": workspace, "called": name})
+    return of_rows(session.execute(HELD, {"of": workspace, "called": name}))
+
+
+def of_rows(rows: Iterable[tuple[Literal["stage", "alias"], str, int]]) -> Pointers:
+    """Return the pointers that rows of `HELD` tell of: a target's kind and name, and the number of a version."""
     found: dict[Target, set[int]] = {}
-    for row in rows:
-        found.setdefault(Target(row.kind, row.name), set()).add(row.version)
+    for kind, name, version in rows:
+        found.setdefault(Target(kind, name), set()).add(version)
     return Pointers({target: frozenset(versions) for target, versions in found.items()})

@@ -155,7 +155,7 @@ def study(
     rules = policies.of_version(session, request.policy_version).policy.rules_for(request.model, request.target)
     reviews = tuple(requests.reviews_of(session, [request.id]).get(request.id, ()))
     matter = Matter(
-        model=Model(request.model_id, request.workspace, request.model, 0, adopted=False),
+        model=Model(request.model_id, request.workspace, request.model, 0),
         version_id=request.version_id,
         target=request.target,
         rules=rules,

@@ -304,7 +304,7 @@ def _occasion_of_move(move: Move, tenures: Iterable[Tenure]) -> _Occasion:
 
 def _occasion_of_request(request: PromotionRequest, tenures: Iterable[Tenure], now: datetime) -> _Occasion:
     return _Occasion(
-        model=Model(request.model_id, request.workspace, request.model, 0, adopted=False),
+        model=Model(request.model_id, request.workspace, request.model, 0),
         model_deleted=False,
         version_id=request.version_id,
         version=request.version,
