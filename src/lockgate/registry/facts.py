@@ -23,7 +23,6 @@ from mlflow.server.handlers import (
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
-from sqlalchemy import Row, Select, bindparam, literal, select, union_all
 from sqlalchemy.orm import Session
 
 from lockgate.database import authors
@@ -31,9 +30,9 @@ from lockgate.database.identities import Model, Version
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.evidence.record import NOT_LOOKED_AT, Evidence, Provenance
 from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, logged_models_in
-from lockgate.registry.mlflow_tables import model_version_tags, model_versions, registered_model_tags
 from lockgate.registry.places import real_place
 from lockgate.registry.runs import KnownRun, read_run
+from lockgate.registry.versions import KnownVersion, read_version
 
 MAX_MODEL_FILE = 1_000_000
 
@@ -108,34 +107,6 @@ def _locate(storage_location: str, file: str) -> tuple[ArtifactRepository, str]:
     return _get_artifact_repository_for_uri(storage_location), file
 
 
-# Composed once: that takes longer than asking.
-_VERSION: Select[Any] = select(
-    model_versions.c.creation_time,
-    model_versions.c.source,
-    model_versions.c.storage_location,
-    model_versions.c.run_id,
-    model_versions.c.description,
-).where(
-    model_versions.c.workspace == bindparam("of"),
-    model_versions.c.name == bindparam("called"),
-    model_versions.c.version == bindparam("numbered"),
-)
-_TAGS = union_all(
-    select(literal(True).label("of_version"), model_version_tags.c.key, model_version_tags.c.value).where(
-        model_version_tags.c.workspace == bindparam("of"),
-        model_version_tags.c.name == bindparam("called"),
-        model_version_tags.c.version == bindparam("numbered"),
-    ),
-    select(literal(False), registered_model_tags.c.key, registered_model_tags.c.value).where(
-        registered_model_tags.c.workspace == bindparam("of"), registered_model_tags.c.name == bindparam("called")
-    ),
-)
-
-
-def _key(workspace: str, name: str, number: int) -> dict[str, Any]:
-    return {"of": workspace, "called": name, "numbered": number}
-
-
 def gather(
     session: Session,
     tracking: TrackingStore,
@@ -152,22 +123,21 @@ def gather(
         version: The version.
         files: What is known of its files.
     """
-    row = session.execute(_VERSION, _key(model.workspace, model.name, version.number)).one()
-    run = read_run(tracking, row.run_id)
+    known = read_version(session, model.workspace, model.name, version.number)
+    run = read_run(tracking, known.run_id)
     destination = tracking.authorship.destination
-    laid_over = files.laid_over if files.laid_over is not None else _named_by_run(tracking, run, row)
-    things = [*_made_of(row, run, destination), *_made_with(laid_over, destination)]
+    laid_over = files.laid_over if files.laid_over is not None else _named_by_run(tracking, run, known)
+    things = [*_made_of(known, run, destination), *_made_with(laid_over, destination)]
     makers = authors.makers(session, version.id, things)
-    origin = _origin(tracking, row, run)
-    version_tags, model_tags = _tags(session, model, version.number)
+    origin = _origin(tracking, known, run)
     return Evidence(
         number=version.number,
-        created_at=row.creation_time or 0,
-        source=row.source or "",
-        run_id=row.run_id or "",
-        description=row.description or "",
-        version_tags=version_tags,
-        model_tags=model_tags,
+        created_at=known.created_at,
+        source=known.source,
+        run_id=known.run_id,
+        description=known.description,
+        version_tags=known.tags,
+        model_tags=known.model_tags,
         provenance=origin,
         artifacts=_settled(files.artifacts),
         model_file=files.model_file.state,
@@ -175,7 +145,7 @@ def gather(
         has_input_example=files.model_file.has_input_example,
         registrar=makers.registrar,
         authors=makers.authors,
-        **(_run_facts(row, run, laid_over) if run is not None and origin is Provenance.OWN else {}),
+        **(_run_facts(known, run, laid_over) if run is not None and origin is Provenance.OWN else {}),
     )
 
 
@@ -184,22 +154,22 @@ def _settled(artifacts: Artifacts) -> Artifacts:
     return replace(artifacts, reason="") if artifacts.state is Hashing.PENDING else artifacts
 
 
-def _origin(tracking: TrackingStore, row: Row[Any], run: KnownRun | None) -> Provenance:
+def _origin(tracking: TrackingStore, known: KnownVersion, run: KnownRun | None) -> Provenance:
     """Say whether a version's files lie where its run, or a logged model of its run, keeps them.
 
     MLflow checks the like only where the files are local or go through the server, and not for `models:/m-...`.
     """
     if run is None:
         return Provenance.NO_RUN
-    location = row.storage_location or row.source or ""
+    location = known.location
     if urlparse(location).scheme == "runs":
         of_run, _ = RunsArtifactRepository.parse_runs_uri(location)
-        return Provenance.OWN if of_run == row.run_id else Provenance.FOREIGN
+        return Provenance.OWN if of_run == known.run_id else Provenance.FOREIGN
     if _lies_below(tracking, location, run.artifact_uri):
         return Provenance.OWN
-    for model_id in logged_models_in(filter(None, (row.source, row.storage_location))):
+    for model_id in logged_models_in(filter(None, (known.source, known.storage_location))):
         logged = _logged_model(tracking, model_id)
-        is_runs = logged is not None and logged.source_run_id == row.run_id
+        is_runs = logged is not None and logged.source_run_id == known.run_id
         if logged is not None and is_runs and _lies_below(tracking, location, logged.artifact_location):
             return Provenance.OWN
     return Provenance.FOREIGN
@@ -217,14 +187,8 @@ def _logged_model(tracking: TrackingStore, model_id: str) -> LoggedModel | None:
         return None
 
 
-def storage_location(session: Session, workspace: str, name: str, number: int) -> str:
-    """Return where a version's artifacts are; nothing if there is no such version."""
-    row = session.execute(_VERSION, _key(workspace, name, number)).first()
-    return (row.storage_location or row.source or "") if row else ""
-
-
-def _run_facts(row: Row[Any], run: KnownRun, laid_over: Iterable[LoggedModel]) -> dict[str, Any]:
-    others = _metrics_of_other_models(row, run, laid_over)
+def _run_facts(known: KnownVersion, run: KnownRun, laid_over: Iterable[LoggedModel]) -> dict[str, Any]:
+    others = _metrics_of_other_models(known, run, laid_over)
     return {
         "metrics": {name: value for name, value in run.metrics.items() if name not in others},
         "params": run.params,
@@ -233,9 +197,9 @@ def _run_facts(row: Row[Any], run: KnownRun, laid_over: Iterable[LoggedModel]) -
     }
 
 
-def _metrics_of_other_models(row: Row[Any], run: KnownRun, laid_over: Iterable[LoggedModel]) -> set[str]:
+def _metrics_of_other_models(known: KnownVersion, run: KnownRun, laid_over: Iterable[LoggedModel]) -> set[str]:
     """Return the metrics that the run logged for other models than this one: a run may train several."""
-    locations = [location for location in (row.source, row.storage_location) if location]
+    locations = [location for location in (known.source, known.storage_location) if location]
     mine = {*logged_models_in(locations), *(logged.model_id for logged in laid_over)}
     of_mine = {name for name, model_id in run.metrics_of_models if model_id in mine}
     return {name for name, _ in run.metrics_of_models} - of_mine
@@ -247,11 +211,11 @@ def _made_with(laid_over: Iterable[LoggedModel], destination: str) -> list[tuple
     return [*of_model, *((ARTIFACTS, artifact_folder(logged.artifact_location, destination)) for logged in found)]
 
 
-def _named_by_run(tracking: TrackingStore, run: KnownRun | None, row: Row[Any]) -> list[LoggedModel]:
+def _named_by_run(tracking: TrackingStore, run: KnownRun | None, known: KnownVersion) -> list[LoggedModel]:
     """Return the logged models that `runs:/RUN/NAME` locations name."""
     found = []
-    for location in dict.fromkeys((row.source, row.storage_location)):
-        if run is not None and urlparse(location or "").scheme == "runs":
+    for location in dict.fromkeys((known.source, known.storage_location)):
+        if run is not None and urlparse(location).scheme == "runs":
             _, path = RunsArtifactRepository.parse_runs_uri(location)
             logged = logged_model_named(tracking, run.experiment_id, run.id, (path or "").partition("/")[0])
             found += [logged] if logged else []
@@ -275,20 +239,13 @@ def logged_model_named(tracking: TrackingStore, experiment_id: str, run_id: str,
             return None
 
 
-def _made_of(row: Row[Any], run: KnownRun | None, destination: str) -> list[tuple[str, str]]:
-    things = [(RUN, row.run_id or "")]
-    for uri in (row.source, row.storage_location, run.artifact_uri if run else None):
-        path = urlparse(uri or "").path
-        folder = artifact_folder(uri or "", destination)
+def _made_of(known: KnownVersion, run: KnownRun | None, destination: str) -> list[tuple[str, str]]:
+    things = [(RUN, known.run_id)]
+    for uri in (known.source, known.storage_location, run.artifact_uri if run else ""):
+        path = urlparse(uri).path
+        folder = artifact_folder(uri, destination)
         things.append((ARTIFACTS, folder))
         things += [(LOGGED_MODEL, part) for part in folder.split("/") if part.startswith("m-")]
-        if (uri or "").startswith("models:/m-"):
+        if uri.startswith("models:/m-"):
             things.append((LOGGED_MODEL, posixpath.basename(path)))
     return list(dict.fromkeys(things))
-
-
-def _tags(session: Session, model: Model, number: int) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the tags of a version, and those of its model."""
-    rows = session.execute(_TAGS, _key(model.workspace, model.name, number)).all()
-    tags = {whose: {row.key: row.value or "" for row in rows if row.of_version is whose} for whose in (True, False)}
-    return tags[True], tags[False]

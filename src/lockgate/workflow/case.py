@@ -31,9 +31,10 @@ from lockgate.gates.policy import Rule
 from lockgate.promotions.request import LIVE, PromotionRequest, State
 from lockgate.promotions.target import Target
 from lockgate.registry.aftermath import end
-from lockgate.registry.facts import Files, gather, storage_location
+from lockgate.registry.facts import Files, gather
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
+from lockgate.registry.versions import location_of
 from lockgate.reviews.standing import Review
 from lockgate.wire import rfc3339
 from lockgate.workflow.files import files_at
@@ -123,7 +124,7 @@ def opened(stores: Stores, request_id: int) -> Iterator[Opened]:
     """
     with reading(stores.registry.engine) as session:
         known = _named(session, stores, request_id)
-        location = storage_location(session, known.workspace, known.model, known.version)
+        location = location_of(session, known.workspace, known.model, known.version)
     files = files_at(stores, location)
     with stores.registry.mutation(known.model) as begun:
         case = assess(begun, stores, requests.get(begun.session, request_id), files)

@@ -16,11 +16,11 @@ from lockgate.registry.facts import (
     ModelFile,
     logged_model_named,
     read_model_file,
-    storage_location,
 )
 from lockgate.registry.places import real_place
 from lockgate.registry.runs import place_of_run
 from lockgate.registry.transaction import reading
+from lockgate.registry.versions import location_of
 from lockgate.workflow.hashing import look_at
 from lockgate.workflow.stores import Stores
 
@@ -30,7 +30,7 @@ _MODEL_FILE = "MLmodel"
 def look_at_files(stores: Stores, name: str, version: int) -> Files:
     """Return what is known of a version's files; nothing if there is no such version."""
     with reading(stores.registry.engine) as session:
-        location = storage_location(session, stores.registry.workspace, name, version)
+        location = location_of(session, stores.registry.workspace, name, version)
     return files_at(stores, location)
 
 

@@ -21,8 +21,9 @@ from lockgate.gates.judge import Check, Facts
 from lockgate.gates.policy import Policy, Rule
 from lockgate.promotions.request import PromotionRequest
 from lockgate.promotions.target import Target
-from lockgate.registry.facts import Files, gather, read_model_file, storage_location
+from lockgate.registry.facts import Files, gather, read_model_file
 from lockgate.registry.transaction import reading
+from lockgate.registry.versions import location_of
 from lockgate.reviews.standing import Review
 from lockgate.workflow.case import Matter, exclusions, foreign_files, obstacles
 from lockgate.workflow.files import locations_of
@@ -219,7 +220,7 @@ class Replay:
 
     def _model_file(self, model: Model, number: int) -> Files:
         with reading(self._stores.registry.engine) as session:
-            location = storage_location(session, model.workspace, model.name, number)
+            location = location_of(session, model.workspace, model.name, number)
         if not location:
             return Files()
         return Files(NOT_LOOKED_AT, read_model_file(locations_of(self._stores, location)[0].uri))

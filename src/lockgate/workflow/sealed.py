@@ -4,17 +4,17 @@ from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.utils.workspace_context import ServerWorkspaceContext
 
 from lockgate.database import seals
-from lockgate.registry.facts import storage_location
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.sealing import Serving, serving
 from lockgate.registry.transaction import reading, transaction
+from lockgate.registry.versions import location_of
 from lockgate.workflow.files import places_of
 from lockgate.workflow.stores import Stores
 
 
 def seal(begun: Mutation, stores: Stores, version: int, version_id: str) -> None:
     """Note where an approved version keeps its files, so that nothing is written there any more."""
-    location = storage_location(begun.session, begun.workspace, begun.name, version)
+    location = location_of(begun.session, begun.workspace, begun.name, version)
     if location:
         seals.add(begun.session, version_id, places_of(stores, location))
 
