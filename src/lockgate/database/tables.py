@@ -38,6 +38,7 @@ principals = Table(
     Column("active", Boolean, nullable=False),
     Column("password_hash", String(256)),
     Column("owner_id", ForeignKey("lockgate_principals.id")),  # of a service account
+    Column("person_id", ForeignKey("lockgate_principals.id")),  # the account that this one is a second one beside
     Column("created_at", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -70,7 +71,29 @@ tokens = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),  # to the minute or so
+    Column("caveats", Text),  # JSON; null: as much as its principal may
     sqlite_autoincrement=True,
+)
+
+# Who a principal is to an OpenID provider. Never an e-mail address, which can change hands.
+identities = Table(
+    "lockgate_identities",
+    metadata,
+    Column("issuer", _NAME, nullable=False),
+    Column("subject", _NAME, nullable=False),
+    Column("principal_id", ForeignKey("lockgate_principals.id"), nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("issuer", "subject"),
+)
+
+# Failed attempts to sign in, by account and by address.
+attempts = Table(
+    "lockgate_attempts",
+    metadata,
+    Column("key", String(64), primary_key=True),  # SHA-256 of what is counted
+    Column("failures", Integer, nullable=False),
+    Column("since", BigInteger, nullable=False),
 )
 
 policies = Table(
