@@ -14,6 +14,7 @@ from mlflow.utils.workspace_context import ServerWorkspaceContext
 from pydantic import TypeAdapter, ValidationError
 
 from lockgate import __version__
+from lockgate.access.caveats import caveats_of
 from lockgate.access.principals import Caller, Kind, current_caller
 from lockgate.access.roles import Permission
 from lockgate.database import requests as request_rows
@@ -66,7 +67,6 @@ from lockgate.wire import (
     SimulationView,
     TokenBody,
     TokenList,
-    TokenView,
 )
 from lockgate.workflow import (
     break_glass,
@@ -426,6 +426,7 @@ def change_principal(name: str, body: PrincipalPatch, house: House, caller: Call
         bindings=tuple(people.parse_binding(role) for role in body.roles) if body.roles is not None else None,
         active=body.active,
         owner=body.owner,
+        same_person_as=body.same_person_as,
     )
     return view.principal(people.change(house.registry.engine, caller, name, wanted))
 
@@ -433,7 +434,7 @@ def change_principal(name: str, body: PrincipalPatch, house: House, caller: Call
 @api.get("/tokens")
 def list_tokens(house: House, caller: Calling) -> TokenList:
     """List valid tokens: one's own, or all for an admin."""
-    return TokenList(tokens=[TokenView(**vars(token)) for token in people.tokens(house.registry.engine, caller)])
+    return TokenList(tokens=[view.token(token) for token in people.tokens(house.registry.engine, caller)])
 
 
 @api.post("/tokens", status_code=201)
@@ -445,8 +446,15 @@ def create_token(body: TokenBody, house: House, caller: Calling) -> NewTokenView
         raise BadInput(f"expires: {error.errors()[0]['ctx']['error']}.") from None
     if lifetime is not None and lifetime > MAX_LIFETIME:
         raise BadInput(f"expires: at most {MAX_LIFETIME.days}d.")
-    token, token_id, expires_at = people.create_token(house.registry.engine, caller, body.principal, lifetime)
-    return NewTokenView(id=token_id, principal=body.principal, token=token, expires_at=expires_at)
+    caveats = caveats_of(body.only, body.only_models)
+    made = people.create_token(house.registry.engine, caller, body.principal, lifetime, caveats)
+    return NewTokenView(
+        id=made.id,
+        principal=body.principal,
+        token=made.token,
+        expires_at=made.expires_at,
+        caveats=view.caveats(made.caveats),
+    )
 
 
 @api.delete("/tokens/{token_id}", status_code=204)

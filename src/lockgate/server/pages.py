@@ -57,7 +57,7 @@ def pages(settings: WorkerSettings, engine: Engine) -> APIRouter:
         if signed_in is None:
             return page(request, "sign_in.html", 401, wrong=True, next="")
         session_token, principal = signed_in
-        made, _, _ = people.create_token(engine, Caller(principal), principal.name, None)
+        made = people.create_token(engine, Caller(principal), principal.name, None).token
         welcome = page(request, "welcome.html", token=made, caller=principal)
         return remember(request, welcome, session_token)
 

@@ -5,11 +5,13 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from lockgate.access.caveats import Caveats, as_data
 from lockgate.access.principals import Principal
 from lockgate.database.break_glass import Emergency
 from lockgate.database.freezes import Freeze
 from lockgate.database.history import Tenure
 from lockgate.database.holds import Hold
+from lockgate.database.people import Token
 from lockgate.database.policies import StoredPolicy
 from lockgate.database.policy_changes import PolicyChange
 from lockgate.decisions.objections import MoveOutcome
@@ -19,6 +21,7 @@ from lockgate.reviews.standing import Review
 from lockgate.wire import (
     AuditView,
     BreakGlassView,
+    CaveatView,
     CheckView,
     DecisionView,
     FindingView,
@@ -36,6 +39,7 @@ from lockgate.wire import (
     SimulatedView,
     SimulationView,
     TenureView,
+    TokenView,
     TotalsView,
 )
 from lockgate.workflow.case import Case
@@ -280,7 +284,25 @@ def principal(known: Principal) -> PrincipalView:
         groups=sorted(known.groups),
         roles=sorted(str(binding) for binding in known.bindings),
         owner=known.owner,
+        same_person_as=known.same_as,
     )
+
+
+def token(known: Token) -> TokenView:
+    """Show what is known of a token."""
+    return TokenView(
+        id=known.id,
+        principal=known.principal,
+        created_at=known.created_at,
+        expires_at=known.expires_at,
+        last_used_at=known.last_used_at,
+        caveats=caveats(known.caveats),
+    )
+
+
+def caveats(of_token: Caveats) -> list[CaveatView]:
+    """Show what a token is narrowed to."""
+    return [CaveatView.model_validate(as_data(caveat)) for caveat in of_token]
 
 
 def audit_entry(row: dict[str, Any]) -> AuditView:
