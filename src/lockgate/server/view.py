@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from lockgate.access.caveats import Caveats, as_data
+from lockgate.access.explain import Reason, allows
+from lockgate.access.plan import Plan
 from lockgate.access.principals import Principal
 from lockgate.database.break_glass import Emergency
 from lockgate.database.freezes import Freeze
@@ -19,11 +21,14 @@ from lockgate.evidence.record import Evidence
 from lockgate.gates.judge import Check
 from lockgate.reviews.standing import Review
 from lockgate.wire import (
+    AccessChangeView,
+    AccessPlanView,
     AuditView,
     BreakGlassView,
     CaveatView,
     CheckView,
     DecisionView,
+    ExplanationView,
     FindingView,
     FreezeView,
     GateView,
@@ -33,6 +38,7 @@ from lockgate.wire import (
     PolicyVersionView,
     PolicyView,
     PrincipalView,
+    ReasonView,
     RefusedByView,
     RequestView,
     ReviewView,
@@ -44,6 +50,7 @@ from lockgate.wire import (
 )
 from lockgate.workflow.case import Case
 from lockgate.workflow.decided import Decided
+from lockgate.workflow.explained import Asked
 from lockgate.workflow.replay import Judged
 from lockgate.workflow.simulate import Simulation
 
@@ -303,6 +310,28 @@ def token(known: Token) -> TokenView:
 def caveats(of_token: Caveats) -> list[CaveatView]:
     """Show what a token is narrowed to."""
     return [CaveatView.model_validate(as_data(caveat)) for caveat in of_token]
+
+
+def access_plan(planned: Plan, applied: bool) -> AccessPlanView:
+    """Show what an access file changes."""
+    return AccessPlanView(
+        changes=[AccessChangeView(principal=change.name, changes=change.sentences) for change in planned.changes],
+        left_alone=list(planned.left_alone),
+        digest=planned.digest,
+        applied=applied,
+    )
+
+
+def explanation(asked: Asked, reasons: list[Reason]) -> ExplanationView:
+    """Show whether somebody may do something, and why."""
+    return ExplanationView(
+        principal=asked.who,
+        action=asked.permission,
+        model=asked.model,
+        target=str(asked.target) if asked.target else None,
+        allowed=allows(reasons),
+        reasons=[ReasonView(speaks_for=reason.speaks_for, sentence=reason.sentence) for reason in reasons],
+    )
 
 
 def audit_entry(row: dict[str, Any]) -> AuditView:
