@@ -102,7 +102,7 @@ class RoleBinding:
         return self.pattern == EVERY_MODEL if model is None else self.covers(model)
 
     def __str__(self) -> str:
-        return self.role if self.pattern == EVERY_MODEL else f"{self.role}:{self.pattern}"
+        return self.role.value if self.pattern == EVERY_MODEL else f"{self.role}:{self.pattern}"
 
 
 def least_role(permission: Permission) -> Role:

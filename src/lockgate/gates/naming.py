@@ -79,7 +79,7 @@ class Naming:
 
     def _why_no_end(self, which: int, name: str, at: int) -> str:
         follows, run = self.literals[which + 1], _end_of_run(name, at)
-        if run < len(name) and not name.startswith(follows or " ", run):
+        if run < len(name) and name[run] not in "".join(self.literals):
             return f"{name[run]!r} can't stand in it; use small letters, digits, - and _"
         after = f" and {{{self.placeholders[which + 1]}}}" if which + 1 < len(self.placeholders) else ""
         return f"{follows!r}{after} must follow {{{self.placeholders[which]}}}"

@@ -67,9 +67,13 @@ def apply(engine: Engine, caller: Caller, wanted: Application) -> Plan:
             planned = plan(before, file, wanted.prune)
             if wanted.expect not in (None, planned.digest):
                 raise Conflict("Somebody changed people or roles meanwhile. Look at `lockgate access diff FILE` again.")
-            _carry_out(session, caller, {principal.name: principal for principal in before}, planned, now(session))
+            known = {principal.name: principal for principal in before}
+            at = now(session)
+            after = _carry_out(session, caller, known, planned, at)
             if wanted.dry_run:
                 raise _OnlyTriedError
+            for principal in after:
+                record_change(session, caller, known.get(principal.name), principal, at)
     except _OnlyTriedError:
         pass
     return planned
@@ -79,7 +83,9 @@ class _OnlyTriedError(Exception):
     """Undoes what was done: that it could be done is all that was asked."""
 
 
-def _carry_out(session: Session, caller: Caller, before: dict[str, Principal], planned: Plan, at: datetime) -> None:
+def _carry_out(
+    session: Session, caller: Caller, before: dict[str, Principal], planned: Plan, at: datetime
+) -> list[Principal]:
     ids = {name: principal.id for name, principal in before.items()}
     for change in planned.changes:
         with _naming_its_line(change):
@@ -99,7 +105,7 @@ def _carry_out(session: Session, caller: Caller, before: dict[str, Principal], p
     for change in planned.changes:
         with _naming_its_line(change):
             _check_person(change.after, after[ids[change.name]])
-        record_change(session, caller, before.get(change.name), after[ids[change.name]], at)
+    return [after[ids[change.name]] for change in planned.changes]
 
 
 @contextmanager
