@@ -132,13 +132,25 @@ class PrincipalPatch(_Body):
     roles: list[str] | None = None
     active: bool | None = None
     owner: Name | None = None
+    same_person_as: Name | None = None
 
 
 class TokenBody(_Body):
-    """Make a token."""
+    """Make a token; `only` and `only_models` narrow it to actions and patterns of names."""
 
     principal: Name
     expires: Annotated[str | None, Field(max_length=20)] = None
+    only: list[str] = []
+    only_models: list[str] = []
+
+
+class AccessBody(_Body):
+    """An access file to apply; `expect` is the digest of the plan that was seen."""
+
+    source: str
+    prune: bool = False
+    dry_run: bool = False
+    expect: Digest | None = None
 
 
 class GateView(BaseModel):
@@ -482,12 +494,20 @@ class PrincipalView(BaseModel):
     groups: list[str]
     roles: list[str]
     owner: str | None
+    same_person_as: str | None
 
 
 class PrincipalList(BaseModel):
     """All principals."""
 
     principals: list[PrincipalView]
+
+
+class CaveatView(BaseModel):
+    """What a token is narrowed to; null narrows nothing. All caveats of a token must permit what it is used for."""
+
+    only: list[str] | None = None
+    only_models: list[str] | None = None
 
 
 class NewTokenView(BaseModel):
@@ -497,6 +517,7 @@ class NewTokenView(BaseModel):
     principal: str
     token: str
     expires_at: Time | None
+    caveats: list[CaveatView]
 
 
 class TokenView(BaseModel):
@@ -506,12 +527,54 @@ class TokenView(BaseModel):
     principal: str
     created_at: Time
     expires_at: Time | None
+    last_used_at: Time | None
+    caveats: list[CaveatView]
 
 
 class TokenList(BaseModel):
     """Valid tokens, newest first."""
 
     tokens: list[TokenView]
+
+
+class AccessView(BaseModel):
+    """Who there is and what they may, as a file that can be applied."""
+
+    source: str
+
+
+class AccessChangeView(BaseModel):
+    """What becomes of one principal, a sentence each."""
+
+    principal: str
+    changes: list[str]
+
+
+class AccessPlanView(BaseModel):
+    """What applying an access file changes; `applied` says whether it has."""
+
+    changes: list[AccessChangeView]
+    left_alone: list[str]
+    digest: str
+    applied: bool
+
+
+class ReasonView(BaseModel):
+    """One reason of an answer: whether it speaks for it (null: neither), and the sentence."""
+
+    speaks_for: bool | None
+    sentence: str
+
+
+class ExplanationView(BaseModel):
+    """Whether somebody may do something, and why."""
+
+    principal: str
+    action: str
+    model: str | None
+    target: str | None
+    allowed: bool
+    reasons: list[ReasonView]
 
 
 class AuditView(BaseModel):

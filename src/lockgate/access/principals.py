@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lockgate.access.caveats import Caveats
 from lockgate.access.roles import PERMISSIONS, Permission, Role, RoleBinding, least_role, roles_with
 from lockgate.errors import Refused, Unauthenticated
 
@@ -29,6 +30,21 @@ class Principal:
     bindings: tuple[RoleBinding, ...] = ()
     #: Name of the person who answers for a service account.
     owner: str | None = None
+    #: Name of the first account of the human behind this one: their own, or of the owner of a service account.
+    human: str | None = None
+    #: The token that this call was made with, and what it is narrowed to.
+    token_id: int | None = None
+    caveats: Caveats = ()
+
+    @property
+    def person(self) -> str:
+        """Name that stands for the human behind this account, however many accounts they have."""
+        return self.human or self.owner or self.name
+
+    @property
+    def same_as(self) -> str | None:
+        """Name of the account beside which this is a second one of the same person."""
+        return None if self.is_service or self.person == self.name else self.person
 
     @property
     def is_service(self) -> bool:
@@ -36,12 +52,26 @@ class Principal:
         return self.kind is Kind.SERVICE
 
     def may(self, permission: Permission, model: str | None = None) -> bool:
-        """Say whether the principal holds a permission on a model (None: on all models)."""
-        return self.active and any(binding.permits(permission, model) for binding in self.bindings)
+        """Say whether the principal holds a permission on a model (None: on all models), and the token allows it."""
+        held = self.active and any(binding.permits(permission, model) for binding in self.bindings)
+        return held and self.token_allows(permission, model)
 
     def may_somewhere(self, permission: Permission) -> bool:
-        """Say whether the principal holds a permission on any model at all."""
-        return self.active and any(permission in PERMISSIONS[binding.role] for binding in self.bindings)
+        """Say whether the principal holds a permission on any model at all, and the token allows it."""
+        held = self.active and any(permission in PERMISSIONS[binding.role] for binding in self.bindings)
+        return held and all(caveat.permits_somewhere(permission) for caveat in self.caveats)
+
+    def token_allows(self, permission: Permission, model: str | None = None) -> bool:
+        """Say whether the token of this call reaches so far. For what one may do without a role, such as taking back
+        what is one's own, this alone is to be asked."""
+        return all(caveat.permits(permission, model) for caveat in self.caveats)
+
+    def needs(self, permission: Permission) -> str:
+        """Say what the principal would need for a permission that it does not hold: a clause."""
+        if self.caveats:
+            narrowed = "; ".join(str(caveat) for caveat in self.caveats)
+            return f"this needs the role {roles_with(permission)}, and the token that is used allows {narrowed}"
+        return f"this needs the role {roles_with(permission)}"
 
 
 @dataclass(frozen=True)
@@ -62,8 +92,8 @@ class Caller:
         if not self.principal.may(permission, model):
             where = f"on '{model}'" if model is not None else "on all models"
             raise Refused(
-                f"{self.principal.name} may not {permission} {where}: this needs the role "
-                f"{roles_with(permission)}. Ask an administrator for it "
+                f"{self.principal.name} may not {permission} {where}: {self.principal.needs(permission)}. "
+                f"Ask an administrator for it "
                 f"(`lockgate users add {self.principal.name} --role {least_role(permission)}`)."
             )
 
@@ -71,7 +101,7 @@ class Caller:
         """Refuse unless the caller holds a permission on at least one model."""
         if not self.principal.may_somewhere(permission):
             raise Refused(
-                f"{self.principal.name} may not {permission}: this needs the role {roles_with(permission)}. "
+                f"{self.principal.name} may not {permission}: {self.principal.needs(permission)}. "
                 f"Ask an administrator for it "
                 f"(`lockgate users add {self.principal.name} --role {least_role(permission)}`)."
             )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from lockgate.errors import BadInput
+
 
 class Permission(StrEnum):
     """One thing that somebody may be allowed to do."""
@@ -18,6 +20,36 @@ class Permission(StrEnum):
     BREAK_GLASS = "break glass"
     GOVERN = "change policies, webhooks and people"
     ADMINISTER = "administer the server"
+
+
+#: What each may be called for short, where people name actions.
+SHORT_NAMES = {
+    "read": Permission.READ,
+    "write": Permission.WRITE,
+    "ask": Permission.ASK,
+    "check": Permission.REPORT_CHECK,
+    "review": Permission.REVIEW,
+    "approve": Permission.REVIEW,
+    "reject": Permission.REVIEW,
+    "promote": Permission.PROMOTE,
+    "rollback": Permission.ROLL_BACK,
+    "break-glass": Permission.BREAK_GLASS,
+    "govern": Permission.GOVERN,
+    "administer": Permission.ADMINISTER,
+}
+
+
+def parse_permission(text: str) -> Permission:
+    """Read an action from its name or its short one: `carry out promotions`, `promote`.
+
+    Raises:
+        BadInput: with the actions that there are.
+    """
+    if text in set(Permission):
+        return Permission(text)
+    if text in SHORT_NAMES:
+        return SHORT_NAMES[text]
+    raise BadInput(f"There is no action {text[:100]!r}. Actions: {', '.join(SHORT_NAMES)}.")
 
 
 class Role(StrEnum):
@@ -70,7 +102,7 @@ class RoleBinding:
         return self.pattern == EVERY_MODEL if model is None else self.covers(model)
 
     def __str__(self) -> str:
-        return self.role if self.pattern == EVERY_MODEL else f"{self.role}:{self.pattern}"
+        return self.role.value if self.pattern == EVERY_MODEL else f"{self.role}:{self.pattern}"
 
 
 def least_role(permission: Permission) -> Role:

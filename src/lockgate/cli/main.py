@@ -34,6 +34,7 @@ _COMMANDS = {
     "policy": ("policy:policy", "Validate, apply and show the policy."),
     "users": ("people:users", "Add and list people and service accounts."),
     "tokens": ("people:tokens", "Create, list and revoke tokens."),
+    "access": ("access:access", "People and rights as a file; who may do what, and why."),
     "audit": ("audit:audit", "Read the audit log."),
 }
 

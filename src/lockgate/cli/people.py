@@ -23,7 +23,7 @@ def users() -> None:
 @click.option("--kind", type=click.Choice(["user", "service"]), help="A person (the default) or a service account.")
 @click.option("--group", "groups", multiple=True, help="May be repeated.")
 @click.option("--role", "roles", multiple=True, metavar="ROLE[:PATTERN]", help="May be repeated.")
-@click.option("--owner", help="The person who answers for a service account.")
+@click.option("--owner", help="The person who answers for a service account; without it, you.")
 @click.option("--password-stdin", is_flag=True, help="Read a password for basic authentication from stdin.")
 @command
 def add(
@@ -53,6 +53,11 @@ def add(
 @click.option("--group", "groups", multiple=True, help="Replaces all groups; may be repeated.")
 @click.option("--role", "roles", multiple=True, metavar="ROLE[:PATTERN]", help="Replaces all roles; may be repeated.")
 @click.option("--owner", help="The person who answers for a service account.")
+@click.option(
+    "--same-person-as",
+    metavar="ACCOUNT",
+    help="The same person's first account: reviews count the two as one. NAME itself parts them again.",
+)
 @click.option("--active/--inactive", default=None, help="Let it in, or keep it out.")
 @command
 def set_(
@@ -60,11 +65,18 @@ def set_(
     groups: tuple[str, ...],
     roles: tuple[str, ...],
     owner: str | None,
+    same_person_as: str | None,
     active: bool | None,
     as_json: bool,
 ) -> None:
     """Replace groups or roles of NAME, or deactivate it. Binds on the next call."""
-    body = {"groups": list(groups) or None, "roles": list(roles) or None, "active": active, "owner": owner}
+    body = {
+        "groups": list(groups) or None,
+        "roles": list(roles) or None,
+        "active": active,
+        "owner": owner,
+        "same_person_as": same_person_as,
+    }
     _show(connect().call("PATCH", f"/principals/{name}", body), as_json)
 
 
@@ -83,11 +95,18 @@ def list_(as_json: bool) -> None:
             "" if p["active"] else "inactive",
             ", ".join(p["groups"]),
             ", ".join(p["roles"]),
-            p["owner"],
+            _answers(p),
         )
         for p in found["principals"]
     )
-    table(("NAME", "KIND", "", "GROUPS", "ROLES", "OWNER"), rows, "Nobody.")
+    table(("NAME", "KIND", "", "GROUPS", "ROLES", "WHO ANSWERS"), rows, "Nobody.")
+
+
+def _answers(principal: dict[str, Any]) -> str:
+    """Return which person is behind an account, where the account does not say so itself."""
+    if principal["kind"] == "service":
+        return principal["owner"] or "NOBODY (lockgate users set ... --owner)"
+    return f"same person as {principal['same_person_as']}" if principal["same_person_as"] else ""
 
 
 def _show(principal: dict[str, Any], as_json: bool) -> None:
@@ -98,7 +117,8 @@ def _show(principal: dict[str, Any], as_json: bool) -> None:
     inactive = "" if principal["active"] else ", inactive"
     roles = ", ".join(principal["roles"]) or "none"
     owner = f", owned by {principal['owner']}" if principal["owner"] else ""
-    say(f"{principal['name']} ({principal['kind']}): roles {roles}{groups}{owner}{inactive}")
+    same = f", same person as {principal['same_person_as']}" if principal["same_person_as"] else ""
+    say(f"{principal['name']} ({principal['kind']}): roles {roles}{groups}{owner}{same}{inactive}")
 
 
 @click.group()
@@ -109,10 +129,21 @@ def tokens() -> None:
 @tokens.command()
 @click.argument("name")
 @click.option("--expires", metavar="DURATION", help="Such as 90d or 12h; without it, never.")
+@click.option("--only", metavar="ACTION", multiple=True, help="Only this action (and reading); may be repeated.")
+@click.option(
+    "--only-model", "models", metavar="PATTERN", multiple=True,
+    help="Only models and experiments of such names; may be repeated.",
+)  # fmt: skip
 @command
-def create(name: str, expires: str | None, as_json: bool) -> None:
-    """Make a token for NAME and print it, and nothing else. It is shown only now."""
-    made = connect().call("POST", "/tokens", {"principal": name, "expires": expires})
+def create(name: str, expires: str | None, only: tuple[str, ...], models: tuple[str, ...], as_json: bool) -> None:
+    """Make a token for NAME and print it, and nothing else. It is shown only now.
+
+    
+    Actions: read, write, ask, check, review, promote, rollback, break-glass, govern, administer.
+    It never allows more than NAME may, nor than the token that it is made with.
+    """
+    body = {"principal": name, "expires": expires, "only": list(only), "only_models": list(models)}
+    made = connect().call("POST", "/tokens", body)
     if as_json:
         show_json(made)
         return
@@ -127,8 +158,24 @@ def list_tokens(as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    rows = ((t["id"], t["principal"], at(t["created_at"]), at(t["expires_at"]) or "never") for t in found["tokens"])
-    table(("ID", "PRINCIPAL", "CREATED", "EXPIRES"), rows, "No tokens.")
+    rows = (
+        (
+            t["id"],
+            t["principal"],
+            at(t["created_at"]),
+            at(t["expires_at"]) or "never",
+            at(t["last_used_at"]) or "never",
+            "; ".join(map(_narrowed, t["caveats"])),
+        )
+        for t in found["tokens"]
+    )
+    table(("ID", "PRINCIPAL", "CREATED", "EXPIRES", "LAST USED", "ONLY"), rows, "No tokens.")
+
+
+def _narrowed(caveat: dict[str, Any]) -> str:
+    """Return what a token is narrowed to: `read, carry out promotions on payments-*`."""
+    what = ", ".join(caveat["only"]) if caveat["only"] is not None else "everything"
+    return what if caveat["only_models"] is None else f"{what} on {', '.join(caveat['only_models'])}"
 
 
 @tokens.command()

@@ -1,13 +1,14 @@
 """Principals, their groups, roles and tokens."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, Select, bindparam, delete, func, insert, null, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
+from lockgate.access.caveats import Caveats, from_json, to_json
 from lockgate.access.principals import Kind, Principal
 from lockgate.access.roles import Role, RoleBinding
 from lockgate.database.engine import ClockMs, from_ms, to_ms
@@ -23,9 +24,15 @@ class Token:
     use: str
     created_at: datetime
     expires_at: datetime | None
+    #: To the minute or so; None if it was never used.
+    last_used_at: datetime | None
+    caveats: Caveats
 
 
 _owners = principals.alias()
+#: The first account of the human behind an account: their own, or of a service account's owner.
+_humans = principals.alias()
+_HUMAN_ID = func.coalesce(_owners.c.person_id, _owners.c.id, principals.c.person_id, principals.c.id)
 #: Each group and each binding of a principal, a row each.
 _standings = union_all(
     select(
@@ -48,15 +55,27 @@ _SELECT: Select[Any] = (
     select(
         *(principals.c[name] for name in ("id", "name", "kind", "active")),
         _owners.c.name.label("owner"),
+        _humans.c.name.label("human"),
         *(_standings.c[name] for name in ("group_name", "role", "pattern")),
     )
     .select_from(principals)
     .outerjoin(_owners, principals.c.owner_id == _owners.c.id)
+    .join(_humans, _humans.c.id == _HUMAN_ID)
     .outerjoin(_standings, principals.c.id == _standings.c.principal_id)
 )
 _parents = tokens.alias()
+_NOTED_EVERY_MS = 60_000
+_NOTE_USE = (
+    update(tokens)
+    .where(
+        tokens.c.id == bindparam("used"),
+        or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at < ClockMs() - _NOTED_EVERY_MS),
+    )
+    .values(last_used_at=ClockMs())
+)
 _OF_TOKEN = (
-    _SELECT.join(tokens, tokens.c.principal_id == principals.c.id)
+    _SELECT.add_columns(tokens.c.id.label("token_id"), tokens.c.caveats)
+    .join(tokens, tokens.c.principal_id == principals.c.id)
     .outerjoin(_parents, tokens.c.parent == _parents.c.digest)
     .where(
         principals.c.active,
@@ -69,10 +88,17 @@ _OF_TOKEN = (
     )
 )
 _BY_ID = _SELECT.where(principals.c.id.in_(bindparam("ids", expanding=True)))
-_OWNERS = (
-    select(principals.c.name, _owners.c.name.label("owner"))
-    .join(_owners, principals.c.owner_id == _owners.c.id)
-    .where(principals.c.name.in_(bindparam("names", expanding=True)))
+_kin = principals.alias()
+_KIN = (
+    select(principals.c.name, _owners.c.name.label("owner"), _kin.c.name.label("kin"))
+    .outerjoin(_owners, principals.c.owner_id == _owners.c.id)
+    .join(_kin, func.coalesce(_kin.c.person_id, _kin.c.id) == _HUMAN_ID)
+    .where(
+        principals.c.name.in_(bindparam("names", expanding=True)),
+        _kin.c.id != principals.c.id,
+        _kin.c.kind == Kind.USER,
+    )
+    .order_by(principals.c.name, _kin.c.name)
 )
 
 
@@ -103,6 +129,7 @@ def _principal(rows: list[Row[Any]]) -> Principal:
         groups=frozenset(row.group_name for row in rows if row.group_name is not None),
         bindings=tuple(RoleBinding(Role(row.role), row.pattern) for row in rows if row.role is not None),
         owner=first.owner,
+        human=first.human,
     )
 
 
@@ -128,7 +155,10 @@ def every(session: Session) -> list[Principal]:
 def of_token(session: Session, digest: str, use: str) -> Principal | None:
     """Return the active principal behind a token that is valid now, of a use: `api`, `session` or `sign-in`."""
     rows = session.execute(_OF_TOKEN, {"digest": digest, "use": use})
-    return next(iter(_principals(rows)), None)
+    found = rows.all()
+    if not found:
+        return None
+    return replace(_principal(list(found)), token_id=found[0].token_id, caveats=from_json(found[0].caveats))
 
 
 def stored_password(session: Session, name: str) -> tuple[int, str] | None:
@@ -157,10 +187,27 @@ def set_owner(session: Session, principal_id: int, owner_id: int) -> None:
     session.execute(update(principals).where(principals.c.id == principal_id).values(owner_id=owner_id))
 
 
-def owners_of(session: Session, names: Iterable[str]) -> dict[str, str]:
-    """Return the owners of those of these principals that have one, by name."""
-    rows = session.execute(_OWNERS, {"names": list(names)})
-    return {row.name: row.owner for row in rows}
+@dataclass(frozen=True)
+class Kin:
+    """An account of the human who is behind another one."""
+
+    #: The other one.
+    of: str
+    #: The owner of the other one, if that is a service account.
+    owner: str | None
+    name: str
+
+
+def kin_of(session: Session, names: Iterable[str]) -> list[Kin]:
+    """Return the accounts of the people behind some accounts: other accounts of the same person, their owners'."""
+    return [Kin(row.name, row.owner, row.kin) for row in session.execute(_KIN, {"names": list(names)})]
+
+
+def set_person(session: Session, principal_id: int, first_id: int | None) -> None:
+    """Say beside which account this one and its own second accounts are the same person's; None: of their own."""
+    session.execute(update(principals).where(principals.c.id == principal_id).values(person_id=first_id))
+    if first_id is not None:
+        session.execute(update(principals).where(principals.c.person_id == principal_id).values(person_id=first_id))
 
 
 def set_active(session: Session, principal_id: int, active: bool) -> None:
@@ -215,6 +262,7 @@ def add_token(
     now: datetime,
     expires_at: datetime | None,
     parent: str | None = None,
+    caveats: Caveats = (),
 ) -> int:
     """Store a token's digest; return the token's id. `parent` is the digest of the token that it ends with."""
     statement = insert(tokens).values(
@@ -224,6 +272,7 @@ def add_token(
         created_at=to_ms(now),
         expires_at=to_ms(expires_at) if expires_at else None,
         parent=parent,
+        caveats=to_json(caveats),
     )
     return int(session.execute(statement.returning(tokens.c.id)).scalar_one())
 
@@ -254,6 +303,8 @@ def valid_tokens(session: Session, now: datetime, principal: str | None = None) 
             row.use,
             from_ms(row.created_at),
             from_ms(row.expires_at) if row.expires_at is not None else None,
+            from_ms(row.last_used_at) if row.last_used_at is not None else None,
+            from_json(row.caveats),
         )
         for row in session.execute(statement)
     ]
@@ -265,6 +316,23 @@ def token_owner(session: Session, token_id: int) -> Principal | None:
         select(tokens.c.principal_id).where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
     ).scalar()
     return load(session, [owner]).get(owner) if owner is not None else None
+
+
+def api_token_ends(session: Session, token_id: int) -> datetime | None:
+    """Return until when the API token is valid that this is, or that began this session; None if for ever."""
+    mine = tokens.alias()
+    ends = session.execute(
+        select(tokens.c.expires_at)
+        .select_from(mine)
+        .join(tokens, tokens.c.digest == func.coalesce(mine.c.parent, mine.c.digest))
+        .where(mine.c.id == token_id, tokens.c.use == "api")
+    ).scalar()
+    return from_ms(ends) if ends is not None else None
+
+
+def note_use(session: Session, token_id: int) -> None:
+    """Note that a token is used, unless that was noted less than a minute ago."""
+    session.execute(_NOTE_USE, {"used": token_id})
 
 
 def revoke_token(session: Session, token_id: int, now: datetime) -> None:

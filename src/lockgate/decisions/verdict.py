@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from lockgate.access.principals import Principal
-from lockgate.access.roles import Permission, roles_with
+from lockgate.access.roles import Permission
 from lockgate.access.selectors import join, matches_any
 from lockgate.gates.freeze import frozen_by
 from lockgate.gates.judge import GateResult, Outcome
@@ -111,8 +111,7 @@ def why_not_carry_out(principal: Principal, rules: Sequence[Rule], model: str) -
         if by and not matches_any(by, principal, model):
             return f"Rule '{rule.name}' lets only {join(by)} carry out promotions, not {principal.name}."
     if not principal.may(Permission.PROMOTE, model):
-        needed = roles_with(Permission.PROMOTE)
-        return f"{principal.name} may not carry out promotions of '{model}': this needs the role {needed}."
+        return f"{principal.name} may not carry out promotions of '{model}': {principal.needs(Permission.PROMOTE)}."
     return None
 
 
@@ -121,8 +120,7 @@ def why_not_break_glass(principal: Principal, rules: Sequence[Rule], model: str)
     if principal.is_service:
         return f"{principal.name} is a service account; only people break the glass."
     if not principal.may(Permission.BREAK_GLASS, model):
-        needed = roles_with(Permission.BREAK_GLASS)
-        return f"{principal.name} may not break the glass for '{model}': this needs the role {needed}."
+        return f"{principal.name} may not break the glass for '{model}': {principal.needs(Permission.BREAK_GLASS)}."
     for rule in rules:
         by = rule.break_glass.by if rule.break_glass else None
         if by and not matches_any(by, principal, model):
@@ -139,8 +137,7 @@ def frozen_for_rollback(rules: Sequence[Rule], now: datetime) -> list[str]:
 def why_not_roll_back(principal: Principal, rules: Sequence[Rule], model: str) -> str | None:
     """Say why somebody may not roll back under these rules, or None if they may."""
     if not principal.may(Permission.ROLL_BACK, model):
-        needed = roles_with(Permission.ROLL_BACK)
-        return f"{principal.name} may not roll back '{model}': this needs the role {needed}."
+        return f"{principal.name} may not roll back '{model}': {principal.needs(Permission.ROLL_BACK)}."
     for rule in rules:
         if rule.rollback and rule.rollback.by and not matches_any(rule.rollback.by, principal, model):
             return f"Rule '{rule.name}' lets only {join(rule.rollback.by)} roll back, not {principal.name}."

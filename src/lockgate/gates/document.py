@@ -63,7 +63,7 @@ class _Loader(yaml.SafeLoader):
     def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - as in PyYAML
         """Refuse brackets in brackets in brackets, which YAML takes long over."""
         if self.flow_level >= _MOST_NESTED:
-            raise BadInput("The policy is nested too deeply.")
+            raise BadInput("The file is nested too deeply.")
         super().fetch_flow_collection_start(TokenClass)
 
 
@@ -88,7 +88,7 @@ def read_policy(text: str) -> Policy:
     """
     if len(text) > MAX_LENGTH:
         raise BadInput(f"A policy file may have {MAX_LENGTH} characters; this one has {len(text)}.")
-    root, data = _parse(text)
+    root, data = parse_yaml(text)
     if not isinstance(data, dict):
         raise BadInput("A policy is a mapping that starts with `version: 1` and has `rules`.")
     try:
@@ -98,7 +98,12 @@ def read_policy(text: str) -> Policy:
         raise BadInput("The policy is not valid.\n" + "\n".join(problems), problems=problems) from None
 
 
-def _parse(text: str) -> tuple[yaml.Node | None, Any]:
+def parse_yaml(text: str) -> tuple[yaml.Node | None, Any]:
+    """Read YAML whose lines are known.
+
+    Raises:
+        BadInput: with the line that is wrong.
+    """
     try:
         for token in yaml.scan(text, Loader=_Loader):
             if isinstance(token, yaml.AliasToken | yaml.AnchorToken):
@@ -113,7 +118,7 @@ def _parse(text: str) -> tuple[yaml.Node | None, Any]:
     except yaml.YAMLError as error:
         raise BadInput(f"This is not YAML: {error}") from None
     except RecursionError:
-        raise BadInput("The policy is nested too deeply.") from None
+        raise BadInput("The file is nested too deeply.") from None
     except ValueError as error:
         raise BadInput(f"This is not YAML that can be read: {error}") from None
 
@@ -136,10 +141,11 @@ def _refuse_repeated_keys(node: yaml.Node | None) -> None:
 def _problem(root: yaml.Node | None, error: ErrorDetails) -> str:
     path = list(error["loc"])
     where = ".".join(str(part) for part in path)
-    return f"line {_line(root, path)}: {where or 'policy'}: {_sentence(error)}"
+    return f"line {line_of(root, path)}: {where or 'policy'}: {_sentence(error)}"
 
 
-def _line(node: yaml.Node | None, path: list[Any]) -> int:
+def line_of(node: yaml.Node | None, path: list[Any]) -> int:
+    """Return the line where something stands: the nearest that there is."""
     line = 1
     for part in path:
         if node is None:

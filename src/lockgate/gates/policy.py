@@ -12,6 +12,7 @@ from lockgate.access.selectors import Selector
 from lockgate.errors import BadInput
 from lockgate.gates.expression import check_expression
 from lockgate.gates.freeze import WeekTime
+from lockgate.gates.naming import Naming
 from lockgate.promotions.target import Target
 
 _DURATION = re.compile(r"(\d{1,6})([smhd])")
@@ -262,7 +263,7 @@ class Policy(_Part):
     def _is_consistent(self) -> Self:
         _refuse_duplicates("rule", [rule.name for rule in self.rules])
         if self.naming is not None:
-            name_pattern(self.naming)
+            Naming.parse(self.naming)
         return self
 
     @property
@@ -294,28 +295,10 @@ class Policy(_Part):
         """Refuse a name for a new model that the naming pattern does not allow.
 
         Raises:
-            BadInput: with a name that would do.
+            BadInput: with what is wrong and a name that would do.
         """
-        if self.naming is not None and not name_pattern(self.naming).fullmatch(model):
-            raise BadInput(
-                f"The policy wants names of the form {self.naming}; {model[:300]!r} is not. "
-                f"A good one: {_example_name(self.naming)!r}."
-            )
-
-
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-
-
-def name_pattern(naming: str) -> re.Pattern[str]:
-    """Turn `{domain}-{team}-{use_case}` into the pattern that names must match as a whole."""
-    if not _PLACEHOLDER.search(naming) or re.search(r"[{}]", _PLACEHOLDER.sub("", naming)):
-        raise ValueError("write placeholders in braces, such as {domain}-{team}-{use_case}")
-    literals = _PLACEHOLDER.split(naming)[::2]
-    return re.compile("[a-z0-9][a-z0-9_-]*".join(re.escape(literal) for literal in literals))
-
-
-def _example_name(naming: str) -> str:
-    return _PLACEHOLDER.sub(lambda match: match[1].replace("_", "-"), naming)
+        if self.naming is not None:
+            Naming.parse(self.naming).check(model)
 
 
 def _refuse_duplicates(what: str, names: list[str]) -> None:

@@ -40,14 +40,14 @@ class Gate(Protocol):
     def check_deletion(self, mutation: Mutation, what: str, changes: Sequence[Change]) -> None:
         """Refuse a deletion that would empty a closed target."""
 
-    def check_rename(self, mutation: Mutation, new_name: str) -> None:
+    def check_rename(self, mutation: Mutation, new_name: str, is_prompt: bool) -> None:
         """Refuse to rename a model that holds a closed target, or to a name that is not allowed."""
 
-    def check_name(self, mutation: Mutation, name: str) -> None:
-        """Refuse a name for a model that is not allowed, or could be taken for that of another."""
+    def check_name(self, mutation: Mutation, name: str, is_prompt: bool) -> None:
+        """Refuse a name for a model that is not allowed (a prompt's may be), or could be taken for that of another."""
 
-    def check_prompt_marker(self, mutation: Mutation) -> None:
-        """Refuse to turn a governed model into a prompt or back."""
+    def check_prompt_marker(self, mutation: Mutation, is_prompt: bool) -> None:
+        """Refuse to turn a governed model into a prompt or back, or a prompt into a model whose name is not allowed."""
 
     def approved_holders(self, name: str) -> frozenset[int] | None:
         """Return the versions that protected targets serve; None if no rule is about the model."""

@@ -95,7 +95,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
                 existing = self.get_registered_model(name)
                 handle_resource_already_exist_error(name, has_prompt_tag(existing._tags), has_prompt_tag(tags))
             created = super().create_registered_model(name, tags, description, deployment_job_id)
-            self.gate.check_name(begun, name)
+            self.gate.check_name(begun, name, bool(has_prompt_tag(tags)))
             born = identities.add_model(begun.session, begun.workspace, name, created.creation_timestamp, adopted=False)
             after = {"description": description, "tags": {tag.key: tag.value for tag in tags or []}}
             replace(begun, found=born).record(EventType.MODEL_CREATED, after=after)
@@ -122,7 +122,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             if begun.found is not None:
                 begun.caller.require(Permission.WRITE, new_name)
                 self._refuse_taken_name(begun, new_name)
-                self.gate.check_rename(begun, new_name)
+                self.gate.check_rename(begun, new_name, self._is_prompt(begun))
             renamed = super().rename_registered_model(name, new_name)
             if new_name != name:
                 identities.rename_model(begun.session, begun.model.id, new_name)
@@ -159,7 +159,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         """Delete a tag of a model."""
         with self._writing(name) as begun:
             if key == IS_PROMPT_TAG_KEY and self._is_prompt(begun):
-                self.gate.check_prompt_marker(begun)
+                self.gate.check_prompt_marker(begun, is_prompt=True)
             super().delete_registered_model_tag(name, key)
             begun.record(EventType.MODEL_UPDATED, after={"tags": {key: None}})
 
@@ -466,8 +466,11 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     def _check_marker(self, begun: Mutation, tags: Sequence[RegisteredModelTag | ModelVersionTag]) -> None:
         """Refuse MLflow's prompt marker on what is no prompt, and its removal from what is one."""
         marked = [tag for tag in tags if tag.key == IS_PROMPT_TAG_KEY]
-        if begun.found is not None and marked and has_prompt_tag(marked) is not self._is_prompt(begun):
-            self.gate.check_prompt_marker(begun)
+        if begun.found is None or not marked:
+            return
+        is_prompt = self._is_prompt(begun)
+        if has_prompt_tag(marked) is not is_prompt:
+            self.gate.check_prompt_marker(begun, is_prompt)
 
     def _is_prompt(self, begun: Mutation) -> bool:
         return begun.found is not None and bool(has_prompt_tag(self.get_registered_model(begun.name)._tags))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lockgate.access.principals import Principal
-from lockgate.access.roles import EVERY_MODEL
+from lockgate.access.roles import EVERY_MODEL, Permission
 from lockgate.access.selectors import join, matches_any
 from lockgate.gates.policy import Approvals, Changes
 from lockgate.gates.weakening import DEFAULT_CHANGES, GOVERNORS
@@ -25,8 +25,11 @@ def why_not_approve(approver: Principal, proposer: Principal, changes: Changes |
         return f"{approver.name} is not active"
     if approver.name == proposer.name:
         return f"{approver.name} proposed it, and nobody approves their own work"
-    if approver.name == proposer.owner:
-        return f"{approver.name} answers for {proposer.name}, who proposed it, and nobody approves their own work"
+    if approver.person == proposer.person:
+        how = "answers for" if proposer.is_service else "is the same person as"
+        return f"{approver.name} {how} {proposer.name}, who proposed it, and nobody approves their own work"
+    if not approver.token_allows(Permission.GOVERN):
+        return f"{approver.name} may not approve policies with this token: {approver.needs(Permission.GOVERN)}"
     demands = _demands(changes)
     if not any(matches_any(demand.from_, approver, EVERY_MODEL) for demand in demands):
         whose = " or ".join(dict.fromkeys(join(demand.from_) for demand in demands))

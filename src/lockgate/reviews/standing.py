@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from lockgate.access.principals import Principal
-from lockgate.access.roles import Permission, roles_with
+from lockgate.access.roles import Permission
 from lockgate.access.selectors import join, matches_any
 from lockgate.gates.policy import Approvals, Rule
 
@@ -46,7 +46,7 @@ def why_not(reviewer: Principal, model: str, excluded: Exclusions) -> str | None
     if reviewer.name in excluded:
         return f"{reviewer.name} {excluded[reviewer.name]}, and nobody approves their own work"
     if not reviewer.may(Permission.REVIEW, model):
-        return f"{reviewer.name} may not review '{model}': this needs the role {roles_with(Permission.REVIEW)}"
+        return f"{reviewer.name} may not review '{model}': {reviewer.needs(Permission.REVIEW)}"
     return None
 
 
@@ -86,28 +86,32 @@ def missing_approvals(
 
 
 def fill(demands: Sequence[Approvals], approvers: Sequence[Principal], model: str) -> list[set[str]]:
-    """Return who counts for each demand of one rule. Nobody counts twice; as many places as can be are filled.
+    """Return who counts for each demand of one rule. Nobody counts twice, with however many accounts; as many places as
+    can be are filled.
 
     This is bipartite matching by augmenting paths: somebody who could count for two demands moves over where that
     makes room.
     """
     places = [which for which, demand in enumerate(demands) for _ in range(demand.required)]
-    taken: dict[int, Principal] = {}
+    accounts: dict[str, list[Principal]] = {}
+    for approver in approvers:
+        accounts.setdefault(approver.person, []).append(approver)
+    taken: dict[int, str] = {}
 
-    def seat(approver: Principal, tried: set[int]) -> bool:
+    def seat(person: str, tried: set[int]) -> bool:
         for place, which in enumerate(places):
-            if place in tried or not _counts(demands[which], approver, model):
+            if place in tried or not any(_counts(demands[which], account, model) for account in accounts[person]):
                 continue
             tried.add(place)
             if place not in taken or seat(taken[place], tried):
-                taken[place] = approver
+                taken[place] = person
                 return True
         return False
 
-    for approver in approvers:
-        seat(approver, set())
+    for person in accounts:
+        seat(person, set())
     return [
-        {taken[place].name for place, at in enumerate(places) if at == which and place in taken}
+        {taken[place] for place, at in enumerate(places) if at == which and place in taken}
         for which in range(len(demands))
     ]
 

@@ -14,8 +14,9 @@ from mlflow.utils.workspace_context import ServerWorkspaceContext
 from pydantic import TypeAdapter, ValidationError
 
 from lockgate import __version__
+from lockgate.access.caveats import caveats_of
 from lockgate.access.principals import Caller, Kind, current_caller
-from lockgate.access.roles import Permission
+from lockgate.access.roles import Permission, parse_permission
 from lockgate.database import requests as request_rows
 from lockgate.database.policy_changes import ChangeState
 from lockgate.database.record import entries
@@ -27,6 +28,9 @@ from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict
 from lockgate.server import failures, view
 from lockgate.wire import (
+    AccessBody,
+    AccessPlanView,
+    AccessView,
     ApproveBody,
     AskAgainBody,
     AskBody,
@@ -40,6 +44,7 @@ from lockgate.wire import (
     CommentBody,
     DecisionView,
     ErrorView,
+    ExplanationView,
     FreezeBody,
     FreezeList,
     FreezeView,
@@ -47,6 +52,7 @@ from lockgate.wire import (
     HoldBody,
     HoldList,
     HoldView,
+    Name,
     NewTokenView,
     PolicyBody,
     PolicyChangeList,
@@ -66,11 +72,12 @@ from lockgate.wire import (
     SimulationView,
     TokenBody,
     TokenList,
-    TokenView,
 )
 from lockgate.workflow import (
+    access,
     break_glass,
     checks,
+    explained,
     freezes,
     holds,
     look,
@@ -82,6 +89,7 @@ from lockgate.workflow import (
     rollback,
     simulate,
     submit,
+    tokens,
 )
 from lockgate.workflow.people import NewPrincipal, Replacement
 from lockgate.workflow.stores import Stores, stores
@@ -426,6 +434,7 @@ def change_principal(name: str, body: PrincipalPatch, house: House, caller: Call
         bindings=tuple(people.parse_binding(role) for role in body.roles) if body.roles is not None else None,
         active=body.active,
         owner=body.owner,
+        same_person_as=body.same_person_as,
     )
     return view.principal(people.change(house.registry.engine, caller, name, wanted))
 
@@ -433,7 +442,7 @@ def change_principal(name: str, body: PrincipalPatch, house: House, caller: Call
 @api.get("/tokens")
 def list_tokens(house: House, caller: Calling) -> TokenList:
     """List valid tokens: one's own, or all for an admin."""
-    return TokenList(tokens=[TokenView(**vars(token)) for token in people.tokens(house.registry.engine, caller)])
+    return TokenList(tokens=[view.token(token) for token in tokens.valid(house.registry.engine, caller)])
 
 
 @api.post("/tokens", status_code=201)
@@ -445,14 +454,58 @@ def create_token(body: TokenBody, house: House, caller: Calling) -> NewTokenView
         raise BadInput(f"expires: {error.errors()[0]['ctx']['error']}.") from None
     if lifetime is not None and lifetime > MAX_LIFETIME:
         raise BadInput(f"expires: at most {MAX_LIFETIME.days}d.")
-    token, token_id, expires_at = people.create_token(house.registry.engine, caller, body.principal, lifetime)
-    return NewTokenView(id=token_id, principal=body.principal, token=token, expires_at=expires_at)
+    caveats = caveats_of(body.only, body.only_models)
+    made = tokens.create(house.registry.engine, caller, body.principal, lifetime, caveats)
+    return NewTokenView(
+        id=made.id,
+        principal=body.principal,
+        token=made.token,
+        expires_at=made.expires_at,
+        caveats=view.caveats(made.caveats),
+    )
 
 
 @api.delete("/tokens/{token_id}", status_code=204)
 def revoke_token(token_id: RowId, house: House, caller: Calling) -> None:
     """Make a token invalid."""
-    people.revoke_token(house.registry.engine, caller, token_id)
+    tokens.revoke(house.registry.engine, caller, token_id)
+
+
+# Access as a whole
+
+
+@api.get("/access")
+def get_access(house: House, caller: Calling) -> AccessView:
+    """Show who there is and what they may, as a file that can be applied."""
+    return AccessView(source=access.export(house.registry.engine, caller))
+
+
+@api.put("/access")
+def put_access(body: AccessBody, house: House, caller: Calling) -> AccessPlanView:
+    """Make an access file so, all of it or nothing; with `dry_run`, only say what would change."""
+    wanted = access.Application(body.source, body.prune, body.dry_run, body.expect)
+    return view.access_plan(access.apply(house.registry.engine, caller, wanted), not body.dry_run)
+
+
+@api.get("/access/explain")
+def explain_access(
+    house: House,
+    caller: Calling,
+    principal: Name,
+    action: str,
+    model: Name | None = None,
+    target: str | None = None,
+    request: RowId | None = None,
+) -> ExplanationView:
+    """Say whether somebody may do something, and why."""
+    asked = explained.Asked(
+        who=principal,
+        permission=parse_permission(action),
+        model=model,
+        target=Target.parse(target) if target is not None else None,
+        request_id=request,
+    )
+    return view.explanation(*explained.answer(house, caller, asked))
 
 
 # Audit

@@ -19,6 +19,7 @@ from lockgate.database import people
 from lockgate.errors import LockgateError, Refused, Unauthenticated
 from lockgate.registry.transaction import reading
 from lockgate.server import failures
+from lockgate.server.last_use import LastUse
 from lockgate.settings import WorkerSettings
 
 SESSION_COOKIE = "lockgate_session"
@@ -40,6 +41,7 @@ class Edge:
         self._app = app
         self._engine = engine
         self._settings = settings
+        self._last_use = LastUse(engine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a call through as somebody, or answer that it may not."""
@@ -103,6 +105,8 @@ class Edge:
             raise Unauthenticated(
                 "The token is not valid (any more). An administrator makes a new one with `lockgate tokens create`."
             )
+        if use == "api":
+            self._last_use.note(found.token_id)
         return found
 
     def _by_password(self, name: str, password: str) -> Principal:

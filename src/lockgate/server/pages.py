@@ -16,7 +16,7 @@ from lockgate.server.api import PageToken, in_workspace, list_requests
 from lockgate.server.edge import SESSION_COOKIE
 from lockgate.settings import WorkerSettings
 from lockgate.wire import RowId
-from lockgate.workflow import look, people
+from lockgate.workflow import look, people, tokens
 from lockgate.workflow.stores import stores
 
 _WEB = Path(__file__).parent.parent / "web"
@@ -57,7 +57,7 @@ def pages(settings: WorkerSettings, engine: Engine) -> APIRouter:
         if signed_in is None:
             return page(request, "sign_in.html", 401, wrong=True, next="")
         session_token, principal = signed_in
-        made, _, _ = people.create_token(engine, Caller(principal), principal.name, None)
+        made = tokens.create(engine, Caller(principal), principal.name, None).token
         welcome = page(request, "welcome.html", token=made, caller=principal)
         return remember(request, welcome, session_token)
 

@@ -21,6 +21,7 @@ from lockgate.database import (
 from lockgate.database.holds import Hold
 from lockgate.database.identities import Model, Version
 from lockgate.database.noted import Noted, about
+from lockgate.database.people import Kin
 from lockgate.decisions.verdict import Verdict, decide, people_decide
 from lockgate.errors import Conflict, ConflictOnRecord, NotFound
 from lockgate.events.event import EventType
@@ -233,10 +234,16 @@ def exclusions(session: Session, requester: str, evidence: Evidence) -> dict[str
     if evidence.registrar:
         excluded[evidence.registrar] = "registered this version"
     excluded[requester] = "asked for this promotion"
-    owners = people.owners_of(session, excluded)
-    for account, owner in sorted(owners.items()):
-        excluded.setdefault(owner, f"answers for {account}, which {excluded[account]}")
+    for kin in people.kin_of(session, tuple(excluded)):
+        excluded.setdefault(kin.name, _through(kin, excluded[kin.of]))
     return excluded
+
+
+def _through(kin: Kin, why: str) -> str:
+    if kin.owner is None:
+        return f"is the same person as {kin.of}, who {why}"
+    answers = f"answers for {kin.of}, which {why}"
+    return answers if kin.name == kin.owner else f"is the same person as {kin.owner}, who {answers}"
 
 
 def obstacles(session: Session, matter: Matter, noted: Noted, on_hold: Sequence[Hold], now: datetime) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from lockgate.access.principals import Principal
 from lockgate.access.roles import Permission
 from lockgate.database import comments
 from lockgate.database.comments import Comment
@@ -55,7 +56,7 @@ def edit(stores: Stores, comment_id: int, text: str) -> Comment:
     """
     said = valid_text(text)
     with _changing(stores, comment_id) as (begun, comment):
-        if comment.author_id != begun.caller.principal.id:
+        if not _is_mine(begun.caller.principal, comment):
             raise Refused(f"Comment {comment.id} is {comment.author}'s; only {comment.author} can change it.")
         comments.set_text(begun.session, comment.id, said, begun.now)
         begun.record(
@@ -77,7 +78,7 @@ def remove(stores: Stores, comment_id: int) -> None:
     """
     with _changing(stores, comment_id) as (begun, comment):
         caller = begun.caller.principal
-        if comment.author_id != caller.id and not caller.may(Permission.GOVERN, comment.model):
+        if not _is_mine(caller, comment) and not caller.may(Permission.GOVERN, comment.model):
             raise Refused(
                 f"Comment {comment.id} is {comment.author}'s; only {comment.author} or a maintainer can delete it."
             )
@@ -87,6 +88,10 @@ def remove(stores: Stores, comment_id: int) -> None:
             version=comment.version,
             before={"comment_id": comment.id, "comment": comment.text, "author": comment.author},
         )
+
+
+def _is_mine(caller: Principal, comment: Comment) -> bool:
+    return comment.author_id == caller.id and any(caller.token_allows(right, comment.model) for right in TAKES_PART)
 
 
 def valid_text(text: str) -> str:

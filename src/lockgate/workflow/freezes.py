@@ -91,9 +91,12 @@ def coming_and_in_force(stores: Stores) -> list[Freeze]:
 
 
 def _check_may(caller: Caller, pattern: str, what: str) -> None:
+    # What a token is narrowed to is compared with names: a pattern is within it only if everything is.
+    reach = pattern if _is_one(pattern) else None
+    allowed = [right for right in _MAY_FREEZE if caller.principal.token_allows(right, reach)]
     for binding in caller.principal.bindings:
         covers = binding.pattern in (EVERY_MODEL, pattern) or (_is_one(pattern) and binding.covers(pattern))
-        if caller.principal.active and covers and any(binding.permits(right, pattern) for right in _MAY_FREEZE):
+        if caller.principal.active and covers and any(binding.permits(right, pattern) for right in allowed):
             return
     raise Refused(
         f"{caller.principal.name} may not {what} '{pattern}': this needs the role operator, maintainer or admin for "

@@ -162,11 +162,11 @@ class PolicyGate:
                 "first, or let somebody with the role releaser clear the target."
             )
 
-    def check_rename(self, mutation: Mutation, new_name: str) -> None:
+    def check_rename(self, mutation: Mutation, new_name: str, is_prompt: bool) -> None:
         """Refuse to rename a model that serves: production would be empty under the old name, and not approved
         under the new one."""
         policy = policies.current(mutation.session).policy
-        self.check_name(mutation, new_name)
+        self.check_name(mutation, new_name, is_prompt or new_name == mutation.name)
         held = [str(t) for t, versions in mutation.pointers.holders.items() if versions and policy.protects(t)]
         if held and new_name != mutation.name:
             raise Refused(
@@ -174,10 +174,14 @@ class PolicyGate:
                 "name would find nothing. Let somebody with the role releaser clear the target first."
             )
 
-    def check_name(self, mutation: Mutation, name: str) -> None:
-        """Refuse a name that the policy's naming does not allow, or that could be taken for a governed model's."""
+    def check_name(self, mutation: Mutation, name: str, is_prompt: bool) -> None:
+        """Refuse a name that the policy's naming does not allow, or that could be taken for a governed model's.
+
+        Naming is about models that are new: not about prompts, and not about a name that a model has.
+        """
         policy = policies.current(mutation.session).policy
-        policy.check_name(name)
+        if not is_prompt:
+            policy.check_name(name)
         for workspace, known in identities.all_names(mutation.session):
             is_other = workspace == mutation.workspace and known != mutation.name
             if is_other and model_looks_like(name, known) and policy.governs(known):
@@ -186,9 +190,13 @@ class PolicyGate:
                     "nobody can mistake."
                 )
 
-    def check_prompt_marker(self, mutation: Mutation) -> None:
-        """Refuse to turn a governed model into a prompt or back: it would vanish from where models are listed."""
-        if policies.current(mutation.session).policy.governs(mutation.name):
+    def check_prompt_marker(self, mutation: Mutation, is_prompt: bool) -> None:
+        """Refuse to turn a governed model into a prompt or back: it would vanish from where models are listed. A prompt
+        that becomes a model needs a model's name."""
+        policy = policies.current(mutation.session).policy
+        if is_prompt:
+            policy.check_name(mutation.name)
+        if policy.governs(mutation.name):
             raise Refused(
                 f"'{mutation.name}' is governed by the policy, so MLflow's tag '{IS_PROMPT_TAG_KEY}', which makes a "
                 "model a prompt, can't be set or deleted on it. Register a prompt under a name of its own."

@@ -1,7 +1,7 @@
 """Principals, their roles and tokens: adding, changing, signing in."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,12 +14,12 @@ from lockgate.access.principals import LOCKGATE, Caller, Kind, Principal
 from lockgate.access.roles import EVERY_MODEL, Permission, Role, RoleBinding
 from lockgate.audit.entry import AuditEntry
 from lockgate.database import people
-from lockgate.database.engine import now
-from lockgate.database.people import Token
+from lockgate.database.engine import now, take_turn
 from lockgate.database.record import record
 from lockgate.errors import BadInput, Conflict, NotFound, Refused
 from lockgate.events.event import EventType
 from lockgate.registry.transaction import transaction
+from lockgate.workflow.tokens import record_token
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 _RESERVED = ("lockgate", "system", "anonymous")
@@ -71,13 +71,15 @@ def add(engine: Engine, caller: Caller, new: NewPrincipal) -> tuple[Principal, b
     _check_new(new)
     caller.require(Permission.GOVERN)
     with transaction(engine) as session:
+        take_people_turn(session)
         known = people.find(session, new.name)
         _check_may_change(caller, known, new)
         at = now(session)
+        owner = new.owner
         if known is None:
-            if (twin := people.differing_in_case(session, new.name)) is not None:
-                raise BadInput(f"There is {twin} already, who could be taken for {new.name}. Choose another name.")
-            principal_id = people.add(session, new.name, new.kind or Kind.USER, at)
+            kind = new.kind or Kind.USER
+            principal_id = add_unlike_others(session, new.name, kind, at)
+            owner = owner or (_owner_by_default(caller, new.name) if kind is Kind.SERVICE else None)
         elif new.kind not in (None, known.kind):
             raise BadInput(f"{known.name} is a {known.kind} account and stays one. Choose another name.")
         else:
@@ -87,11 +89,33 @@ def add(engine: Engine, caller: Caller, new: NewPrincipal) -> tuple[Principal, b
         people.set_bindings(session, principal_id, (*(known.bindings if known else ()), *new.bindings))
         if new.password is not None:
             people.set_password(session, principal_id, password_hash(new.password))
-        if new.owner is not None:
-            _set_owner(session, principal_id, new.owner)
+        if owner is not None:
+            set_owner(session, principal_id, owner)
         after = people.load(session, [principal_id])[principal_id]
-        _record(session, caller, EventType.PRINCIPAL_CHANGED, known, after, at, bool(new.password))
+        record_change(session, caller, known, after, at, bool(new.password))
         return after, known is None
+
+
+def take_people_turn(session: Session) -> None:
+    """Let only one transaction at a time change who there is and what they may: the last admin stays."""
+    take_turn(session, "people")
+
+
+def add_unlike_others(session: Session, name: str, kind: Kind, at: datetime) -> int:
+    """Add a principal whose name can't be taken for another's; return its id."""
+    if (twin := people.differing_in_case(session, name)) is not None:
+        raise BadInput(f"There is {twin} already, who could be taken for {name}. Choose another name.")
+    return people.add(session, name, kind, at)
+
+
+def _owner_by_default(caller: Caller, name: str) -> str:
+    """Whoever lets a service account in answers for it, if they are a person."""
+    if caller.principal.is_service:
+        raise BadInput(
+            "A person answers for a service account: say who "
+            f"(`lockgate users add {name} --kind service --owner NAME`)."
+        )
+    return caller.principal.name
 
 
 @dataclass(frozen=True)
@@ -102,6 +126,8 @@ class Replacement:
     bindings: tuple[RoleBinding, ...] | None = None
     active: bool | None = None
     owner: str | None = None
+    #: The account beside which this one is a second one of the same person; its own name: none any more.
+    same_person_as: str | None = None
 
 
 def change(engine: Engine, caller: Caller, name: str, wanted: Replacement) -> Principal:
@@ -113,8 +139,9 @@ def change(engine: Engine, caller: Caller, name: str, wanted: Replacement) -> Pr
         Conflict: if no active admin would be left.
     """
     caller.require(Permission.GOVERN)
-    _check_groups(wanted.groups or ())
+    check_groups(wanted.groups or ())
     with transaction(engine) as session:
+        take_people_turn(session)
         known = people.find(session, name)
         if known is None:
             raise NotFound(f"There is no principal {name[:100]!r}. `lockgate users list` shows who there is.")
@@ -127,15 +154,58 @@ def change(engine: Engine, caller: Caller, name: str, wanted: Replacement) -> Pr
         if wanted.active is not None:
             people.set_active(session, known.id, wanted.active)
         if wanted.owner is not None:
-            _set_owner(session, known.id, wanted.owner)
-        if people.active_admins(session) == 0:
-            raise Conflict("Nobody would be left with the role admin. Give it to somebody else first.")
+            set_owner(session, known.id, wanted.owner)
+        if wanted.same_person_as is not None:
+            set_person(session, caller, known, wanted.same_person_as)
+        check_admin_left(session)
         after = people.load(session, [known.id])[known.id]
-        _record(session, caller, EventType.PRINCIPAL_CHANGED, known, after, at, False)
+        record_change(session, caller, known, after, at)
         return after
 
 
-def _set_owner(session: Session, principal_id: int, name: str) -> None:
+def check_admin_left(session: Session) -> None:
+    """Refuse a change after which nobody could administer the server.
+
+    Raises:
+        Conflict: saying so.
+    """
+    if people.active_admins(session) == 0:
+        raise Conflict("Nobody would be left with the role admin. Give it to somebody else first.")
+
+
+def set_person(session: Session, caller: Caller, second: Principal, first_name: str) -> None:
+    """Say that two accounts are one person's: for reviews they count as one.
+
+    Args:
+        session: The transaction.
+        caller: Who says so.
+        second: The account.
+        first_name: The account that it is a second one beside; its own name parts it from all others.
+
+    Raises:
+        BadInput: if either is no person's account.
+        Refused: if the caller is no admin.
+    """
+    caller.require(Permission.ADMINISTER)
+    first = people.find(session, first_name)
+    if first is None:
+        raise BadInput(f"There is no principal {first_name[:100]!r}. `lockgate users list` shows who there is.")
+    for account in (first, second):
+        if account.is_service:
+            raise BadInput(f"{account.name} is a service account, and no person; its owner answers for it.")
+    root = people.find(session, first.person) or first
+    if second.id == first.id:
+        people.set_person(session, second.id, None)
+    elif second.id != root.id:
+        people.set_person(session, second.id, root.id)
+
+
+def set_owner(session: Session, principal_id: int, name: str) -> None:
+    """Say which person answers for a service account.
+
+    Raises:
+        BadInput: if the account is no service account, or the owner no person.
+    """
     owned = people.load(session, [principal_id])[principal_id]
     if not owned.is_service:
         raise BadInput(f"{owned.name} is a person; only service accounts have an owner.")
@@ -143,62 +213,6 @@ def _set_owner(session: Session, principal_id: int, name: str) -> None:
     if owner is None or owner.is_service:
         raise BadInput(f"The owner of {owned.name} must be a person who is known here; {name[:100]!r} is not.")
     people.set_owner(session, principal_id, owner.id)
-
-
-def create_token(
-    engine: Engine, caller: Caller, name: str, lifetime: timedelta | None
-) -> tuple[str, int, datetime | None]:
-    """Make a token: for oneself, or as an admin for anybody.
-
-    Args:
-        engine: The registry's database.
-        caller: Who makes it.
-        name: The principal that it is for.
-        lifetime: How long it is valid; None for ever.
-
-    Returns:
-        The token, which nobody will see again, its id, and until when it is valid.
-
-    Raises:
-        NotFound: if there is no such principal.
-        Refused: if it is somebody else's and the caller is no admin.
-    """
-    if name != caller.principal.name:
-        caller.require(Permission.ADMINISTER)
-    with transaction(engine) as session:
-        owner = people.find(session, name)
-        if owner is None:
-            raise NotFound(f"There is no principal {name[:100]!r}. `lockgate users add` adds one.")
-        at = now(session)
-        expires_at = at + lifetime if lifetime else None
-        token = new_token()
-        token_id = people.add_token(session, owner.id, token_digest(token), "api", at, expires_at)
-        _record_token(session, caller, EventType.TOKEN_CREATED, owner, token_id, at)
-        return token, token_id, expires_at
-
-
-def tokens(engine: Engine, caller: Caller) -> list[Token]:
-    """Return the valid tokens: one's own, or all for an admin."""
-    everybodys = caller.principal.may(Permission.ADMINISTER)
-    with transaction(engine) as session:
-        return people.valid_tokens(session, now(session), None if everybodys else caller.principal.name)
-
-
-def revoke_token(engine: Engine, caller: Caller, token_id: int) -> None:
-    """Make a token invalid.
-
-    Raises:
-        NotFound: if there is no such token.
-        Refused: if it is somebody else's and the caller is no admin.
-    """
-    with transaction(engine) as session:
-        owner = people.token_owner(session, token_id)
-        mine = owner is not None and owner.id == caller.principal.id
-        if owner is None or not (mine or caller.principal.may(Permission.ADMINISTER)):
-            raise NotFound(f"You have no token {token_id}.")
-        at = now(session)
-        people.revoke_token(session, token_id, at)
-        _record_token(session, caller, EventType.TOKEN_REVOKED, owner, token_id, at)
 
 
 def everybody(engine: Engine, caller: Caller) -> list[Principal]:
@@ -226,7 +240,7 @@ def ensure_admin(engine: Engine, token: str | None) -> str | None:
         if token is not None:
             if not people.token_exists(session, token_digest(token)):
                 token_id = people.add_token(session, admin.id, token_digest(token), "api", at, None)
-                _record_token(session, LOCKGATE, EventType.TOKEN_CREATED, admin, token_id, at)
+                record_token(session, LOCKGATE, EventType.TOKEN_CREATED, admin, token_id, at)
             return None
         once = new_token()
         people.add_token(session, admin.id, token_digest(once), "sign-in", at, at + SIGN_IN_LIFETIME)
@@ -241,7 +255,7 @@ def _admin(session: Session, at: datetime) -> Principal:
     people.set_bindings(session, admin_id, bindings)
     after = people.load(session, [admin_id])[admin_id]
     if known != after:
-        _record(session, LOCKGATE, EventType.PRINCIPAL_CHANGED, known, after, at, False)
+        record_change(session, LOCKGATE, known, after, at)
     return after
 
 
@@ -268,7 +282,14 @@ def sign_in(engine: Engine, token: str, use: str) -> tuple[str, Principal] | Non
         # A session that an API token began ends with it.
         parent = digest if use == "api" else None
         people.add_token(
-            session, principal.id, token_digest(session_token), "session", at, at + SESSION_LIFETIME, parent
+            session,
+            principal.id,
+            token_digest(session_token),
+            "session",
+            at,
+            at + SESSION_LIFETIME,
+            parent,
+            principal.caveats,
         )
         return session_token, principal
 
@@ -279,65 +300,73 @@ def sign_out(engine: Engine, session_token: str) -> None:
         people.revoke_digest(session, token_digest(session_token), now(session))
 
 
-def _check_new(new: NewPrincipal) -> None:
-    if not _NAME.fullmatch(new.name):
+def check_principal_name(name: str) -> None:
+    """Refuse a name that a principal can't have."""
+    if not _NAME.fullmatch(name):
         raise BadInput(
-            f"{new.name[:100]!r} is no name for a principal. Use letters, digits and . _ @ + -, at most 100, "
+            f"{name[:100]!r} is no name for a principal. Use letters, digits and . _ @ + -, at most 100, "
             "starting with a letter or digit."
         )
-    if new.name.lower() in _RESERVED:
-        raise BadInput(f"The name {new.name!r} is Lockgate's own. Choose another one.")
-    _check_groups(new.groups)
+    if name.lower() in _RESERVED:
+        raise BadInput(f"The name {name!r} is Lockgate's own. Choose another one.")
+
+
+def _check_new(new: NewPrincipal) -> None:
+    check_principal_name(new.name)
+    check_groups(new.groups)
     if new.password is not None and not _MIN_PASSWORD <= len(new.password) <= _MAX_PASSWORD:
         raise BadInput(f"A password has {_MIN_PASSWORD} to {_MAX_PASSWORD} characters.")
 
 
-def _check_groups(groups: Sequence[str]) -> None:
+def check_groups(groups: Iterable[str]) -> None:
+    """Refuse a name that a group can't have."""
     for group in groups:
         if not _NAME.fullmatch(group):
             raise BadInput(f"{group[:100]!r} is no name for a group. Use letters, digits and . _ @ + -.")
 
 
 def _check_may_change(caller: Caller, known: Principal | None, new: NewPrincipal) -> None:
+    check_may_bind(caller, known, new.bindings)
+    # A password is not narrowed, so a token that is sets none, not even its own principal's.
+    mine = known is not None and known.id == caller.principal.id and not caller.principal.caveats
+    takes_over = known is not None and new.password is not None and not mine
+    _require_admin_if(caller, takes_over)
+
+
+def check_may_bind(caller: Caller, known: Principal | None, bindings: Iterable[RoleBinding]) -> None:
+    """Refuse to change somebody strong, or to make somebody strong, unless the caller is an admin.
+
+    Raises:
+        Refused: saying so.
+    """
     held: Sequence[RoleBinding] = known.bindings if known else ()
-    strong = any(binding.role in _STRONG_ROLES for binding in (*held, *new.bindings))
-    takes_over = known is not None and new.password is not None and known.id != caller.principal.id
-    if (strong or takes_over) and not caller.principal.may(Permission.ADMINISTER):
+    _require_admin_if(caller, any(binding.role in _STRONG_ROLES for binding in (*held, *bindings)))
+
+
+def _require_admin_if(caller: Caller, needed: bool) -> None:
+    if needed and not caller.principal.may(Permission.ADMINISTER):
         raise Refused(
             f"Only an admin gives the roles {' and '.join(_STRONG_ROLES)}, and changes those who have them or "
             "somebody else's password."
         )
 
 
-def _record(
+def record_change(
     session: Session,
     caller: Caller,
-    action: EventType,
     before: Principal | None,
     after: Principal,
     at: datetime,
-    new_password: bool,
+    new_password: bool = False,
 ) -> None:
+    """Write down that a principal was added or changed."""
     entry = AuditEntry(
-        action,
+        EventType.PRINCIPAL_CHANGED,
         caller.principal.name,
         caller.principal.id or None,
         caller.address,
         before=_shown(before) if before else {},
         after={**_shown(after), **({"password": "changed"} if new_password else {})},
-    )
-    record(session, entry, at)
-
-
-def _record_token(
-    session: Session, caller: Caller, action: EventType, owner: Principal, token_id: int, at: datetime
-) -> None:
-    entry = AuditEntry(
-        action,
-        caller.principal.name,
-        caller.principal.id or None,
-        caller.address,
-        after={"token": token_id, "principal": owner.name},
     )
     record(session, entry, at)
 
@@ -350,4 +379,5 @@ def _shown(principal: Principal) -> dict[str, Any]:
         "groups": sorted(principal.groups),
         "roles": sorted(str(binding) for binding in principal.bindings),
         **({"owner": principal.owner} if principal.owner else {}),
+        **({"same_person_as": principal.same_as} if principal.same_as else {}),
     }

@@ -184,7 +184,7 @@ def reject(stores: Stores, caller: Caller, change_id: int, comment: str | None) 
         take_policy_turn(session)
         change, base = _get(session, change_id), policies.current(session)
         _check_open(session, change, base)
-        mine = caller.principal.id == change.proposer.id
+        mine = caller.principal.id == change.proposer.id and caller.principal.token_allows(Permission.GOVERN)
         reason = why_not_approve(caller.principal, change.proposer, base.policy.changes)
         if not mine and reason is not None and (caller.principal.is_service or not _governs(caller)):
             raise Refused(f"{reason}. Policy change {change_id} is unchanged.")

@@ -85,7 +85,8 @@ def lift(stores: Stores, request_id: int, comment: str | None) -> PromotionReque
         if not rejections:
             raise Conflict(f"Promotion request {request_id} has no rejection that could be lifted.")
         for rejection in rejections:
-            if caller.id != rejection.by_id and not caller.may(Permission.GOVERN, known.model):
+            mine = caller.id == rejection.by_id and caller.token_allows(Permission.REVIEW, known.model)
+            if not mine and not caller.may(Permission.GOVERN, known.model):
                 raise Refused(
                     f"{rejection.by} rejected promotion request {request_id}; only {rejection.by} or a maintainer "
                     "lifts that."
@@ -169,7 +170,8 @@ def withdraw(stores: Stores, request_id: int, comment: str | None) -> Case:
     with opened(stores, request_id) as found:
         begun, request = found.begun, found.case.request
         caller = begun.caller.principal
-        if caller.id != request.requester_id and not caller.may(Permission.GOVERN, request.model):
+        mine = caller.id == request.requester_id and caller.token_allows(Permission.ASK, request.model)
+        if not mine and not caller.may(Permission.GOVERN, request.model):
             raise Refused(
                 f"Promotion request {request.id} is {request.requester}'s; only {request.requester} or a maintainer "
                 "can withdraw it."

@@ -229,7 +229,8 @@ def _requested(case: Case, caller: Principal, stage: str) -> Activity:
 def _actions(case: Case, caller: Principal) -> tuple[Action, ...]:
     request = case.request
     may_review = why_not(caller, request.model, case.excluded) is None
-    may_cancel = caller.id == request.requester_id or caller.may(Permission.GOVERN, request.model)
+    mine = caller.id == request.requester_id and caller.token_allows(Permission.ASK, request.model)
+    may_cancel = mine or caller.may(Permission.GOVERN, request.model)
     return (*((Action.APPROVE, Action.REJECT) if may_review else ()), *((Action.CANCEL,) if may_cancel else ()))
 
 
