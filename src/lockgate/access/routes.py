@@ -376,8 +376,8 @@ def need_of(route: Route) -> Need:
     need = ROUTES.get(Route(method, route.endpoint))
     if need is None:
         raise Refused(
-            f"Lockgate doesn't know MLflow's route {route.method} {route.endpoint} and so lets nobody through. If it is "
-            "a feature of MLflow that you need, please report it."
+            f"Lockgate doesn't know MLflow's route {route.method} {route.endpoint} and so lets nobody through. If it "
+            "is a feature of MLflow that you need, please report it."
         )
     return need
 
