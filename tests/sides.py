@@ -112,8 +112,9 @@ def furnish(house: House, where: str, by: str = "admin") -> Side:
     version = {"name": model, "source": f"runs:/{run}/model", "run_id": run, "tags": tags}
     post("2.0/mlflow/model-versions/create", version)
     post("2.0/mlflow/registered-models/alias", {"name": model, "alias": "shadow", "version": "1"})
-    file = f"{made}/{run}/artifacts/f.txt"
-    client.put(f"/api/2.0/mlflow-artifacts/artifacts/{file}", content=b"x").raise_for_status()
+    file = f"{made}/{run}/artifacts/model/f.txt"
+    for path in (file, f"{made}/models/{logged}/artifacts/f.txt"):
+        client.put(f"/api/2.0/mlflow-artifacts/artifacts/{path}", content=b"x").raise_for_status()
     return Side(
         where, made, name, deleted, run, gone, logged, trace, judged, dataset["dataset_id"], model, file
     )  # fmt: skip

@@ -60,7 +60,7 @@ CALLS: dict[str, Callable[[Side], Body]] = {
     "get_metric_history_bulk_interval_handler": lambda s: {"run_ids": s.run, "metric_key": "m", "max_results": 10},
     "_search_runs": lambda s: {"experiment_ids": [s.experiment]},
     "_list_artifacts": lambda s: {"run_id": s.run},
-    "serve_artifacts": lambda s: {"run_uuid": s.run, "path": "f.txt"},
+    "serve_artifacts": lambda s: {"run_uuid": s.run, "path": "model/f.txt"},
     "_create_presigned_upload_url": lambda s: {"run_id": s.run, "path": "f.txt"},
     "_create_presigned_download_url": lambda s: {"run_id": s.run, "path": "f.txt"},
     "serve_search_datasets": lambda s: {"experiment_ids": [s.experiment]},
@@ -166,8 +166,14 @@ FIELDS: dict[str, Callable[[Side], str]] = {
 #: They look things up on the internet, or take minutes; who may call them, the unit tests say.
 NOT_CALLED = {"_list_supported_models", "_list_supported_providers", "_generate_demo", "serve_get_ui_telemetry"}
 
+#: What they need besides is not there: spans, a bucket, a label.
+UNFURNISHED = {
+    "_get_trace", "_batch_get_traces", "serve_get_trace_artifact", "_create_presigned_upload_url",
+    "_create_presigned_download_url", "_create_label_schema", "serve_create_promptlab_run", "_log_logged_model_params",
+}  # fmt: skip
+
 #: After one of these succeeded the things are made anew.
-SPENT = re.compile(r"delete|restore|rename|remove")
+SPENT = re.compile(r"delete|restore|rename|remove|outputs")
 
 
 def paths() -> dict[Route, str]:
@@ -254,11 +260,7 @@ def test_who_gets_what_from_each_route(house: House) -> None:
 def test_the_matrix_shows_each_route_and_a_call_of_it_that_passes() -> None:
     shown = {Route(*line.split()[:2]): line.split()[2:] for line in MATRIX.read_text().splitlines()[1:]}
     assert shown.keys() == ROUTES.keys()
-    admin = list(let_in_order()).index("admin")
+    admin = MATRIX.read_text().splitlines()[0].split().index("admin")
     for route in ROUTES:
-        if route.endpoint in CALLS or route.endpoint in FIELDS:
+        if route.endpoint in (CALLS.keys() | FIELDS.keys()) - UNFURNISHED:
             assert shown[route][admin].startswith("ok"), route
-
-
-def let_in_order() -> list[str]:
-    return MATRIX.read_text().splitlines()[0].split()

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST
@@ -137,19 +137,24 @@ def _ask(store: SqlAlchemyStore, touch: Touch, given: dict[str, Any]) -> None:
         if not touch.on:
             caller.require(touch.permission)
         for kind, argument in touch.on:
-            if touch.permission is Permission.READ and isinstance(given.get(argument), list | tuple):
-                given[argument] = visible(store, kind, given[argument])
+            if touch.permission is Permission.READ and _are_several(given.get(argument)):
+                given[argument] = visible(store, kind, [str(thing) for thing in given[argument]])
             else:
                 things = list(_named(given, argument))
                 names = names_of(store, kind, things)
                 _judge(caller, touch.permission, kind, things, names)
 
 
+def _are_several(value: object) -> TypeGuard[Sequence[Any]]:
+    # Handlers pass protobuf's own sequences on.
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
 def _named(given: Mapping[str, Any], argument: str) -> Iterator[str]:
     """Yield what an argument names: `spans.trace_id` is the trace of each of the spans."""
     name, _, attribute = argument.partition(".")
     value = given.get(name)
-    for one in value if isinstance(value, list | tuple | set) else (value,):
+    for one in value if _are_several(value) else (value,):
         found = getattr(one, attribute) if attribute else one
         if found is not None:
             yield str(found)

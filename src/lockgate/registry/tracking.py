@@ -46,7 +46,7 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:
         """Return the experiment of a name, if there is one that the caller may see."""
         found = super().get_experiment_by_name(experiment_name)
-        return found if found is None or visible(self, Kind.NAME, [experiment_name]) else None
+        return found if found is None or visible(self, Kind.NAME, [found.name]) else None
 
     # Runs
 

@@ -38,6 +38,8 @@ def governed_mlflow() -> FastAPI:
         raise RuntimeError(f"MLflow lacks endpoints that Lockgate watches ({unknown}); it can't be mounted safely.")
     fastapi_app.router.routes[:] = [route for route in fastapi_app.router.routes if _is_watched(route)]
     flask_app.before_request(_watch)
+    # Some of MLflow's handlers let its errors fall through, which it would answer with 500.
+    flask_app.register_error_handler(MlflowException, _told)
     for route, field in graphql_fields():
         field.resolve = partial(_resolve, route, field.resolve)
     governed: FastAPI = fastapi_app
@@ -81,8 +83,12 @@ def _watch() -> flask.Response | None:
         body = {"error_code": error.code, "message": error.message}
         return flask.make_response(flask.jsonify(body), error.status)
     except MlflowException as error:
-        return flask.Response(error.serialize_as_json(), error.get_http_status_code(), mimetype="application/json")
+        return _told(error)
     return None
+
+
+def _told(error: MlflowException) -> flask.Response:
+    return flask.Response(error.serialize_as_json(), error.get_http_status_code(), mimetype="application/json")
 
 
 def _resolve(route: Route, resolve: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
