@@ -99,7 +99,7 @@ def test_the_last_admin_stays(house: House) -> None:
 def test_patterns_bound_roles(house: House) -> None:
     house.apply_policy(ONE_APPROVAL)
     name, prefix = new_name(), secrets.token_hex(3)
-    body = {"name": name, "roles": [f"contributor:{prefix}-*", f"releaser:{prefix}-*"]}
+    body = {"name": name, "roles": [f"contributor:{prefix}-*", f"releaser:{prefix}-*", "contributor:Default"]}
     house.call("admin", "POST", "/principals", body)
     house.tokens[name] = house.call("admin", "POST", "/tokens", {"principal": name})["token"]
     model = house.new_model(f"{prefix}-model", by=name)

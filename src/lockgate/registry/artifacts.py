@@ -1,12 +1,15 @@
-"""The thin twin over MLflow's artifact repositories: it notes who uploads, and lets only contributors write."""
+"""The thin twin over MLflow's artifact repositories: it notes who uploads, and lets callers read and write only what
+belongs to experiments that their roles cover.
+"""
 
 import posixpath
-from collections.abc import AsyncIterable, Callable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from typing import Any
 
 import anyio
 from mlflow.store.artifact.artifact_repo import (
     ArtifactRepository,
+    MultipartDownloadMixin,
     MultipartUploadMixin,
     PresignedUploadMixin,
     StreamUploadMixin,
@@ -16,31 +19,39 @@ from mlflow.utils.uri import get_uri_scheme
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
+from lockgate.errors import NotFound, Refused
 from lockgate.registry.authorship import ARTIFACTS, Authorship, artifact_folder
+from lockgate.registry.bounds import in_experiment
 from lockgate.registry.places import real_place_here
 from lockgate.registry.transaction import told_by_mlflow
 
+#: Says in which experiments the files at a path lie.
+Experiments = Callable[[str], Sequence[str]]
 
-def govern(uri: str, authorship: Authorship) -> ArtifactRepository:
+
+def govern(uri: str, authorship: Authorship, experiments: Experiments) -> ArtifactRepository:
     """Return MLflow's repository for a URI, with every way to write to it watched.
 
     Args:
         uri: The artifacts destination of the server.
         authorship: Where uploaders are noted.
+        experiments: Asked by whose roles are bound to patterns.
     """
     build = get_registered_artifact_repositories()[get_uri_scheme(uri)]
     repository = build(uri)
     repository.__class__ = _governed(type(repository))
     repository.lockgate_authorship = authorship
+    repository.lockgate_experiments = experiments
     return repository
 
 
 def _governed(kind: type) -> type:
     # A repository says by its base classes what the server may ask of it, so ours has the same ones.
-    parents: list[type] = [_Uploads]
+    parents: list[type] = [_Uploads, _Downloads]
     for mixin, watched in (
         (StreamUploadMixin, _Streams),
         (MultipartUploadMixin, _Multipart),
+        (MultipartDownloadMixin, _PresignedDownloads),
         (PresignedUploadMixin, _Presigned),
     ):
         if issubclass(kind, mixin):
@@ -50,11 +61,26 @@ def _governed(kind: type) -> type:
 
 class _Watched:
     lockgate_authorship: Authorship
+    lockgate_experiments: Experiments
+
+    def _require(self, permission: Permission, path: str | None) -> None:
+        """Refuse a caller whose roles don't cover the experiment that files belong to."""
+        with told_by_mlflow():
+            caller = current_caller()
+            if caller.principal.may(permission):
+                return
+            caller.require_somewhere(permission)
+            within = self.lockgate_experiments(path or "")
+            if not any(caller.principal.may(Permission.READ, name) for name in within):
+                raise NotFound(f"No such artifact: '{path or ''}'")
+            for name in within:
+                if not caller.principal.may(permission, name):
+                    raise Refused(in_experiment(caller.principal, permission, name))
 
     def _by_caller(self, folder: str | None, file: str = "") -> None:
         """Note who changes a file, or all of a folder, and refuse it where that belongs to an approved version."""
         with told_by_mlflow():
-            current_caller().require_somewhere(Permission.WRITE)
+            self._require(Permission.WRITE, posixpath.join(folder or "", posixpath.basename(file)))
             self._refuse_if_sealed(folder, file)
             self.lockgate_authorship.note(
                 ARTIFACTS, artifact_folder(folder or "", self.lockgate_authorship.destination)
@@ -78,6 +104,21 @@ class _Uploads(_Watched):
     def delete_artifacts(self, artifact_path: str | None = None) -> None:
         self._by_caller(artifact_path)
         super().delete_artifacts(artifact_path)  # type: ignore[misc]
+
+
+class _Downloads(_Watched):
+    def list_artifacts(self, path: str | None = None) -> Any:
+        self._require(Permission.READ, path)
+        return super().list_artifacts(path)  # type: ignore[misc]
+
+    def get_local_path(self, artifact_path: str) -> str | None:
+        self._require(Permission.READ, artifact_path)
+        found: str | None = super().get_local_path(artifact_path)  # type: ignore[misc]
+        return found
+
+    def download_artifacts(self, artifact_path: str, dst_path: str | None = None) -> str:
+        self._require(Permission.READ, artifact_path)
+        return str(super().download_artifacts(artifact_path, dst_path))  # type: ignore[misc]
 
 
 class _Streams(_Watched):
@@ -138,3 +179,9 @@ class _Presigned(_Watched):
     def create_presigned_upload_url(self, artifact_path: str, expiration: int = 900) -> Any:
         self._by_caller(artifact_path)
         return super().create_presigned_upload_url(artifact_path, expiration)  # type: ignore[misc]
+
+
+class _PresignedDownloads(_Watched):
+    def get_download_presigned_url(self, artifact_path: str, expiration: int = 900) -> Any:
+        self._require(Permission.READ, artifact_path)
+        return super().get_download_presigned_url(artifact_path, expiration)  # type: ignore[misc]

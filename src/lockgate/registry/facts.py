@@ -30,6 +30,7 @@ from lockgate.database.identities import Model, Version
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.evidence.record import NOT_LOOKED_AT, Evidence, Provenance
 from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, logged_models_in
+from lockgate.registry.bounds import by_lockgate
 from lockgate.registry.places import real_place
 from lockgate.registry.runs import KnownRun, read_run
 from lockgate.registry.versions import KnownVersion, read_version
@@ -182,7 +183,8 @@ def _lies_below(tracking: TrackingStore, location: str, root: str) -> bool:
 
 def _logged_model(tracking: TrackingStore, model_id: str) -> LoggedModel | None:
     try:
-        return tracking.get_logged_model(model_id)
+        with by_lockgate():
+            return tracking.get_logged_model(model_id)
     except MlflowException:
         return None
 
@@ -228,9 +230,10 @@ def logged_model_named(tracking: TrackingStore, experiment_id: str, run_id: str,
         return None  # No filter of MLflow's can hold it, and MLflow's own client finds nothing either.
     token: str | None = None
     while True:
-        page = tracking.search_logged_models(
-            experiment_ids=[experiment_id], filter_string=f"name = '{name}'", page_token=token
-        )
+        with by_lockgate():
+            page = tracking.search_logged_models(
+                experiment_ids=[experiment_id], filter_string=f"name = '{name}'", page_token=token
+            )
         for logged in page:
             if logged.source_run_id == run_id:
                 return logged

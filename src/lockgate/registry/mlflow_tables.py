@@ -9,14 +9,21 @@ from mlflow.store.model_registry.dbmodels.models import (
 )
 from mlflow.store.tracking.dbmodels.models import (
     SqlDataset,
+    SqlEntityAssociation,
     SqlExperiment,
     SqlInput,
     SqlInputTag,
+    SqlIssue,
+    SqlLabelSchema,
     SqlLatestMetric,
+    SqlLoggedModel,
     SqlLoggedModelMetric,
     SqlParam,
+    SqlReviewQueue,
     SqlRun,
+    SqlScorer,
     SqlTag,
+    SqlTraceInfo,
 )
 from sqlalchemy import Table
 
@@ -35,3 +42,10 @@ inputs: Table = SqlInput.__table__
 input_tags: Table = SqlInputTag.__table__
 datasets: Table = SqlDataset.__table__
 logged_model_metrics: Table = SqlLoggedModelMetric.__table__
+logged_models: Table = SqlLoggedModel.__table__
+trace_info: Table = SqlTraceInfo.__table__
+entity_associations: Table = SqlEntityAssociation.__table__
+issues: Table = SqlIssue.__table__
+label_schemas: Table = SqlLabelSchema.__table__
+review_queues: Table = SqlReviewQueue.__table__
+scorers: Table = SqlScorer.__table__

@@ -36,7 +36,7 @@ from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.database import identities, requests
 from lockgate.database.engine import engine_for
-from lockgate.errors import Refused
+from lockgate.errors import NotFound, Refused
 from lockgate.events.event import EventType
 from lockgate.promotions.request import State
 from lockgate.promotions.target import TARGET_STAGES, Target
@@ -177,6 +177,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         model_id: str | None = None,
     ) -> ModelVersion:
         """Create a version, give it its identity, note who registered it."""
+        self.gate.check_provenance(run_id, model_id)
         with self._writing(name) as begun:
             self._check_marker(begun, tags or [])
             created = super().create_model_version(
@@ -370,6 +371,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         go back to; the highest archived number may never have served. Who only serves models is given no version
         that nobody approved: `models:/name/latest` comes here without stages.
         """
+        self._refuse_unseen(name)
         latest: list[ModelVersion] = super().get_latest_versions(name, stages)
         if self._only_serves(name):
             latest = self._approved(name, latest, all_stages=not stages)
@@ -403,6 +405,34 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         # A stage that was named holds what it holds; to have none is no approval.
         known = [by_stage.get(v.current_stage) if v.current_stage == STAGE_NONE else v for v in latest]
         return [version for version in known if version is not None]
+
+    # Reading one: what the caller may not see is answered as if it were not there
+
+    def get_registered_model(self, name: str) -> RegisteredModel:
+        """Return a model."""
+        self._refuse_unseen(name)
+        return super().get_registered_model(name)
+
+    def get_model_version(self, name: str, version: str) -> ModelVersion:
+        """Return a version."""
+        self._refuse_unseen(name, f"Model Version (name={name}, version={version})")
+        return super().get_model_version(name, version)
+
+    def get_model_version_by_alias(self, name: str, alias: str) -> ModelVersion:
+        """Return the version that an alias points to."""
+        self._refuse_unseen(name)
+        return super().get_model_version_by_alias(name, alias)
+
+    def get_model_version_download_uri(self, name: str, version: str) -> str:
+        """Return where the files of a version are."""
+        self._refuse_unseen(name, f"Model Version (name={name}, version={version})")
+        return str(super().get_model_version_download_uri(name, version))
+
+    @staticmethod
+    def _refuse_unseen(name: str, wanted: str = "") -> None:
+        with told_by_mlflow():
+            if not current_caller().principal.may(Permission.READ, name):
+                raise NotFound(f"{wanted or f'Registered Model with name={name}'} not found")
 
     # Webhooks
 

@@ -1,26 +1,27 @@
-"""The thin twin over MLflow's tracking store: it notes who makes and changes runs, and lets only contributors
-write.
+"""The thin twin over MLflow's tracking store: it notes who makes and changes runs, and is bounded by the caller's roles
+(`lockgate.registry.bounds`).
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlflow.entities import LoggedModel, Metric, Param, Run, RunInfo, RunTag
+from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunInfo, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.utils.uri import append_to_uri_path
 
-from lockgate.access.principals import current_caller
-from lockgate.access.roles import Permission
 from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship, logged_models_in
+from lockgate.registry.bounds import bounded, may_write, refuse_unknown_writes, visible
 from lockgate.registry.places import real_place
 from lockgate.registry.sealing import Serving
+from lockgate.registry.touches import Kind
 from lockgate.registry.transaction import joining, told_by_mlflow
 
 
+@bounded
 class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     """MLflow's SQL tracking store; every write has a known author.
 
@@ -34,19 +35,23 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     def __init__(self, db_uri: str, artifact_root: str, authorship: Authorship, read_db_uri: str | None = None) -> None:
         self.authorship = authorship
         super().__init__(db_uri, artifact_root, read_db_uri=read_db_uri)
-        self.ManagedSessionMaker = joining(self.engine, vars(self)["ManagedSessionMaker"], _only_contributors)
+        self.ManagedSessionMaker = joining(self.engine, vars(self)["ManagedSessionMaker"], refuse_unknown_writes)
 
     def _by_caller(self, kind: str, thing: str | None) -> None:
         with told_by_mlflow():
-            current_caller().require_somewhere(Permission.WRITE)
             self.authorship.note(kind, thing)
+
+    # Experiments
+
+    def get_experiment_by_name(self, experiment_name: str) -> Experiment | None:
+        """Return the experiment of a name, if there is one that the caller may see."""
+        found = super().get_experiment_by_name(experiment_name)
+        return found if found is None or visible(self, Kind.NAME, [found.name]) else None
 
     # Runs
 
     def create_run(self, *args: Any, **kwargs: Any) -> Run:
         """Create a run; the caller is its author."""
-        with told_by_mlflow():
-            current_caller().require_somewhere(Permission.WRITE)
         created = super().create_run(*args, **kwargs)
         self._by_caller(RUN, created.info.run_id)
         return created
@@ -121,7 +126,6 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
 
     def _refuse_if_serving(self, what: str, is_behind: Callable[[Serving], bool]) -> None:
         with told_by_mlflow():
-            current_caller().require_somewhere(Permission.WRITE)
             self.authorship.refuse_if_serving(what, is_behind)
 
     def _is_of_run(self, serving: Serving, run_id: str) -> bool:
@@ -165,7 +169,6 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     ) -> LoggedModel:
         """Create a logged model; the caller is its author."""
         with told_by_mlflow():
-            current_caller().require_somewhere(Permission.WRITE)
             self._refuse_to_cover(name, source_run_id)
         created = super().create_logged_model(experiment_id, name, source_run_id, *args, **kwargs)
         self._by_caller(LOGGED_MODEL, created.model_id)
@@ -200,6 +203,14 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
         self._by_caller(LOGGED_MODEL, model_id)
         super().set_logged_model_tags(model_id, *args, **kwargs)
 
+    def set_model_versions_tags(self, name: str, version: str, model_id: str) -> None:
+        """Tell a logged model of a version that was registered from it, where the caller may write to it.
+
+        MLflow does so after it has registered the version, which stands anyway.
+        """
+        if may_write(self, Kind.LOGGED_MODEL, model_id):
+            super().set_model_versions_tags(name, version, model_id)
+
 
 class WorkspaceGovernedTrackingStore(GovernedTrackingStore, WorkspaceAwareSqlAlchemyStore):  # type: ignore[misc]
     """The same where MLflow's workspaces are enabled."""
@@ -211,8 +222,3 @@ def _run_and_folder(location: str) -> tuple[str, str] | None:
         return None
     run_id, path = RunsArtifactRepository.parse_runs_uri(location)
     return run_id, (path or "").partition("/")[0]
-
-
-def _only_contributors() -> None:
-    with told_by_mlflow():
-        current_caller().require_somewhere(Permission.WRITE)

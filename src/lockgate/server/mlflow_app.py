@@ -1,74 +1,117 @@
-"""MLflow's ASGI application as we mount it: the same, but for what would go around the gate."""
+"""MLflow's ASGI application as we mount it: the same, but each route lets through only who may call it.
+
+What a call is, its routers decide; we ask `access/routes.py` about the endpoint that they chose, and never read a path
+or a body to find out. What the call is about, the stores ask when MLflow's handlers have read it.
+"""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import flask
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI, Request
 from mlflow.exceptions import MlflowException
 from mlflow.protos.service_pb2 import CreatePresignedUploadUrl
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
-from mlflow.server.handlers import (
-    _create_presigned_upload_url,
-    _create_workspace_handler,
-    _delete_workspace_handler,
-    _get_request_message,
-    _update_workspace_handler,
-)
+from mlflow.server.handlers import _create_presigned_upload_url, _delete_workspace_handler, _get_request_message
 from mlflow.utils.uri import append_to_uri_path
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Mount
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
+from lockgate.access.routes import Need, Right, Route, check, need_of
 from lockgate.errors import LockgateError, Refused
 from lockgate.registry.authorship import LOGGED_MODEL, RUN
+from lockgate.registry.bounds import require
 from lockgate.registry.places import real_place
+from lockgate.registry.touches import Kind
+from lockgate.registry.transaction import told_by_mlflow
+from lockgate.server.inventory import graphql_fields, name_of
 from lockgate.workflow.stores import stores
-
-#: Routers of MLflow's that run code on the server's host or change the database behind the stores.
-_LEFT_OUT = ("mlflow.server.assistant.api", "mlflow.server.job_api")
 
 
 def governed_mlflow() -> FastAPI:
-    """Return MLflow's application without the assistant and the jobs, and with its other side doors watched."""
-    kept = [route for route in fastapi_app.router.routes if not _is_left_out(route)]
+    """Return MLflow's application with every route watched, and without those that are off."""
     unknown = sorted(_CHECKS.keys() - flask_app.view_functions.keys())
-    if unknown or len(kept) == len(fastapi_app.router.routes):
-        raise RuntimeError(
-            f"MLflow's routes are not those that Lockgate watches ({unknown}); it can't be mounted safely."
-        )
-    fastapi_app.router.routes[:] = kept
+    if unknown:
+        raise RuntimeError(f"MLflow lacks endpoints that Lockgate watches ({unknown}); it can't be mounted safely.")
+    fastapi_app.router.routes[:] = [route for route in fastapi_app.router.routes if _is_watched(route)]
     flask_app.before_request(_watch)
+    # Some of MLflow's handlers let its errors fall through, which it would answer with 500.
+    flask_app.register_error_handler(MlflowException, _told)
+    for route, field in graphql_fields():
+        field.resolve = partial(_resolve, route, field.resolve)
     governed: FastAPI = fastapi_app
     return governed
 
 
-def _is_left_out(route: BaseRoute) -> bool:
-    original = getattr(route, "original_router", None)
-    inner = [route] if original is None else list(original.routes)
-    return any(getattr(getattr(one, "endpoint", None), "__module__", "") in _LEFT_OUT for one in inner)
+def _is_watched(route: BaseRoute) -> bool:
+    """Make a router of MLflow's ask before each of its routes; say whether it is one to keep."""
+    if isinstance(route, Mount):
+        return True  # Flask, which is watched by its own hook.
+    router, context = getattr(route, "original_router", None), getattr(route, "include_context", None)
+    if router is None or context is None:
+        raise RuntimeError(f"MLflow's route {route} is not one that Lockgate can watch; it can't be mounted safely.")
+    context.dependencies.insert(0, Depends(_watch_native))
+    return not all(_is_off(one) for one in router.routes)
+
+
+def _is_off(route: Any) -> bool:
+    try:
+        return all(need_of(Route(method, name_of(route.endpoint))).right is Right.OFF for method in route.methods)
+    except (AttributeError, Refused):
+        return False
+
+
+async def _watch_native(request: Request) -> None:
+    """Check what a native router decided that this call is, before its handler runs."""
+    with told_by_mlflow():
+        _check(need_of(Route(request.method, name_of(request.scope["endpoint"]))))
 
 
 def _watch() -> flask.Response | None:
     """Check what Flask's own router decided this call is, before its handler runs."""
-    check = _CHECKS.get(flask.request.endpoint or "")
-    if check is None:
-        return None
+    endpoint = flask.request.endpoint
+    if endpoint is None or flask.request.method == "OPTIONS":
+        return None  # Flask answers by itself: there is no such route, or these are its methods.
     try:
-        check()
+        _check(need_of(Route(flask.request.method, endpoint)))
+        if endpoint in _CHECKS:
+            _CHECKS[endpoint]()
     except LockgateError as error:
         body = {"error_code": error.code, "message": error.message}
         return flask.make_response(flask.jsonify(body), error.status)
     except MlflowException as error:
-        return flask.Response(error.serialize_as_json(), error.get_http_status_code(), mimetype="application/json")
+        return _told(error)
     return None
+
+
+def _told(error: MlflowException) -> flask.Response:
+    return flask.Response(error.serialize_as_json(), error.get_http_status_code(), mimetype="application/json")
+
+
+def _resolve(route: Route, resolve: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Check what GraphQL decided that a field of the call is, before it is resolved."""
+    with told_by_mlflow():
+        _check(need_of(route))
+    return resolve(*args, **kwargs)
+
+
+def _check(need: Need) -> None:
+    if need.right is not Right.OPEN:
+        check(current_caller(), need)
+
+
+# Handlers that go past the stores
 
 
 def _upload() -> None:
     # This handler writes to a run's folder without asking the tracking store.
-    current_caller().require_somewhere(Permission.WRITE)
-    tracking = stores().tracking
     run_id, path = flask.request.args.get("run_uuid"), flask.request.args.get("path")
+    tracking = stores().tracking
+    if run_id:
+        require(tracking, Permission.WRITE, Kind.RUN, [run_id])
     if run_id and path:
         file = append_to_uri_path(_artifacts_of(run_id), path)
         tracking.authorship.refuse_if_sealed(real_place(tracking, file))
@@ -77,9 +120,11 @@ def _upload() -> None:
 
 def _presign() -> None:
     # This handler signs an upload that goes around the server, with the server's own keys.
-    current_caller().require_somewhere(Permission.WRITE)
     tracking = stores().tracking
     asked = _get_request_message(CreatePresignedUploadUrl())
+    for kind, thing in ((Kind.RUN, asked.run_id), (Kind.LOGGED_MODEL, asked.model_id)):
+        if thing:
+            require(tracking, Permission.WRITE, kind, [thing])
     root = _artifacts_of(asked.run_id) if asked.run_id else _artifacts_of_model(asked.model_id)
     if root and asked.path:
         file = append_to_uri_path(root, asked.path)
@@ -102,12 +147,7 @@ def _artifacts_of_model(model_id: str) -> str:
         return ""  # MLflow's handler says that there is no such logged model.
 
 
-def _change_workspace() -> None:
-    current_caller().require(Permission.ADMINISTER)
-
-
 def _delete_workspace() -> None:
-    current_caller().require(Permission.ADMINISTER)
     raise Refused(
         "Deleting a workspace would delete or move its registered models without any gate. Delete or rename the "
         "models one by one, and leave the empty workspace."
@@ -117,7 +157,5 @@ def _delete_workspace() -> None:
 _CHECKS: dict[str, Callable[[], None]] = {
     "serve_upload_artifact": _upload,
     _create_presigned_upload_url.__name__: _presign,
-    _create_workspace_handler.__name__: _change_workspace,
-    _update_workspace_handler.__name__: _change_workspace,
     _delete_workspace_handler.__name__: _delete_workspace,
 }

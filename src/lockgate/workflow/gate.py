@@ -15,9 +15,11 @@ from lockgate.promotions.lookalikes import model_looks_like
 from lockgate.promotions.request import PromotionRequest, State
 from lockgate.promotions.target import Target
 from lockgate.registry import pointers
+from lockgate.registry.bounds import require
 from lockgate.registry.facts import Files
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.pointers import Change
+from lockgate.registry.touches import Kind
 from lockgate.registry.transaction import reading
 from lockgate.workflow.afterwards import look_again
 from lockgate.workflow.audited import observe
@@ -189,6 +191,12 @@ class PolicyGate:
                     f"The name {name[:300]!r} could be taken for that of the model '{known}'. Choose a name that "
                     "nobody can mistake."
                 )
+
+    def check_provenance(self, run_id: str | None, model_id: str | None) -> None:
+        """Refuse a run or logged model, whose metrics and files a version would show, that the caller may not see."""
+        for kind, thing in ((Kind.RUN, run_id), (Kind.LOGGED_MODEL, model_id)):
+            if thing:
+                require(stores().tracking, Permission.READ, kind, [thing])
 
     def check_prompt_marker(self, mutation: Mutation, is_prompt: bool) -> None:
         """Refuse to turn a governed model into a prompt or back: it would vanish from where models are listed. A prompt

@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Sequence
 
 from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
 from mlflow.server.constants import READ_REPLICA_BACKEND_STORE_URI_ENV_VAR
@@ -11,10 +12,12 @@ from lockgate.access.principals import LOCKGATE, calling
 from lockgate.database.engine import engine_for, real_uri
 from lockgate.registry import artifacts
 from lockgate.registry.authorship import Authorship
+from lockgate.registry.experiments import names_at
 from lockgate.registry.store import GovernedStore, WorkspaceGovernedStore
 from lockgate.registry.tracking import GovernedTrackingStore, WorkspaceGovernedTrackingStore
 from lockgate.settings import ARTIFACTS, REGISTRY, real_location
 from lockgate.workflow.gate import PolicyGate
+from lockgate.workflow.stores import stores
 
 
 def registry_store(store_uri: str) -> GovernedStore:
@@ -34,7 +37,11 @@ def tracking_store(store_uri: str, artifact_uri: str | None = None) -> GovernedT
 
 def artifact_repository(artifact_uri: str) -> ArtifactRepository:
     """Return the governed repository over the one that the name stands for."""
-    return artifacts.govern(real_location(artifact_uri), _authorship())
+    return artifacts.govern(real_location(artifact_uri), _authorship(), _experiments_at)
+
+
+def _experiments_at(path: str) -> Sequence[str]:
+    return names_at(stores().tracking, path)
 
 
 @functools.cache
