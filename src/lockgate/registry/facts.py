@@ -25,6 +25,7 @@ from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 from sqlalchemy.orm import Session
 
+from lockgate.access.principals import LOCKGATE, calling
 from lockgate.database import authors
 from lockgate.database.identities import Model, Version
 from lockgate.evidence.manifest import Artifacts, Hashing
@@ -182,7 +183,8 @@ def _lies_below(tracking: TrackingStore, location: str, root: str) -> bool:
 
 def _logged_model(tracking: TrackingStore, model_id: str) -> LoggedModel | None:
     try:
-        return tracking.get_logged_model(model_id)
+        with calling(LOCKGATE):  # evidence does not depend on who looks
+            return tracking.get_logged_model(model_id)
     except MlflowException:
         return None
 
@@ -228,9 +230,10 @@ def logged_model_named(tracking: TrackingStore, experiment_id: str, run_id: str,
         return None  # No filter of MLflow's can hold it, and MLflow's own client finds nothing either.
     token: str | None = None
     while True:
-        page = tracking.search_logged_models(
-            experiment_ids=[experiment_id], filter_string=f"name = '{name}'", page_token=token
-        )
+        with calling(LOCKGATE):  # evidence does not depend on who looks
+            page = tracking.search_logged_models(
+                experiment_ids=[experiment_id], filter_string=f"name = '{name}'", page_token=token
+            )
         for logged in page:
             if logged.source_run_id == run_id:
                 return logged

@@ -9,6 +9,7 @@ from mlflow.store.model_registry.dbmodels.models import (
 )
 from mlflow.store.tracking.dbmodels.models import (
     SqlDataset,
+    SqlEntityAssociation,
     SqlExperiment,
     SqlInput,
     SqlInputTag,
@@ -17,6 +18,7 @@ from mlflow.store.tracking.dbmodels.models import (
     SqlParam,
     SqlRun,
     SqlTag,
+    SqlTraceInfo,
 )
 from sqlalchemy import Table
 
@@ -35,3 +37,5 @@ inputs: Table = SqlInput.__table__
 input_tags: Table = SqlInputTag.__table__
 datasets: Table = SqlDataset.__table__
 logged_model_metrics: Table = SqlLoggedModelMetric.__table__
+traces: Table = SqlTraceInfo.__table__
+associations: Table = SqlEntityAssociation.__table__

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from lockgate.access.principals import current_caller
+from lockgate.access.sight import sees
 from lockgate.database import (
     break_glass,
     checks,
@@ -109,7 +111,7 @@ def request_named(stores: Stores, request_id: int) -> PromotionRequest:
 
 def _named(session: Session, stores: Stores, request_id: int) -> PromotionRequest:
     found = requests.find(session, request_id, stores.registry.workspace)
-    if found is None:
+    if found is None or not sees(current_caller(), found.model):
         raise NotFound(f"There is no promotion request {request_id}. `lockgate requests` lists them.")
     return found
 
