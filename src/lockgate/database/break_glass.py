@@ -7,9 +7,11 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.orm import Session, aliased
 
+from lockgate.access.sight import Sight
 from lockgate.database.engine import from_ms, to_ms
 from lockgate.database.requests import Approved
 from lockgate.database.tables import break_glass, models, principals, versions
+from lockgate.database.visible import is_seen
 from lockgate.evidence.record import Evidence, canonical
 from lockgate.promotions.target import Target
 from lockgate.reviews.standing import Verdict
@@ -95,9 +97,9 @@ def find(session: Session, workspace: str, emergency_id: int) -> Emergency | Non
     return found[0] if found else None
 
 
-def search(session: Session, workspace: str, limit: int, unreviewed: bool = False) -> list[Emergency]:
-    """Return emergencies, newest first; all, or those that nobody has reviewed."""
-    conditions = [models.c.workspace == workspace]
+def search(session: Session, workspace: str, limit: int, unreviewed: bool, sight: Sight | None) -> list[Emergency]:
+    """Return emergencies of the models that somebody may see, newest first; all, or those that nobody has reviewed."""
+    conditions = [models.c.workspace == workspace, *is_seen(session, models.c.name, sight)]
     if unreviewed:
         conditions.append(break_glass.c.verdict.is_(None))
     return _found(session, *conditions)[::-1][:limit]

@@ -6,8 +6,10 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from lockgate.access.sight import Sight
 from lockgate.database.engine import from_ms, to_ms
 from lockgate.database.tables import holds, models, principals, versions
+from lockgate.database.visible import is_seen
 from lockgate.promotions.target import Target
 
 
@@ -71,9 +73,10 @@ def find(session: Session, workspace: str, hold_id: int) -> Hold | None:
     return next(iter(_found(session, holds.c.id == hold_id, models.c.workspace == workspace)), None)
 
 
-def in_force(session: Session, workspace: str) -> list[Hold]:
-    """Return the holds that nobody has lifted, oldest first."""
-    return _found(session, holds.c.lifted_at.is_(None), models.c.workspace == workspace)
+def in_force(session: Session, workspace: str, sight: Sight | None) -> list[Hold]:
+    """Return the holds that nobody has lifted, of the models that somebody may see, oldest first."""
+    seen = is_seen(session, models.c.name, sight)
+    return _found(session, holds.c.lifted_at.is_(None), models.c.workspace == workspace, *seen)
 
 
 def held_versions(session: Session, model_id: str, target: Target) -> set[str]:

@@ -7,8 +7,10 @@ from datetime import datetime
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
+from lockgate.access.sight import Sight
 from lockgate.database.engine import to_ms
 from lockgate.database.tables import models, versions
+from lockgate.database.visible import is_seen
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ def all_names(session: Session) -> dict[tuple[str, str], int]:
         select(models.c.workspace, models.c.name, models.c.created_at).where(models.c.deleted_at.is_(None))
     )
     return {(row.workspace, row.name): row.created_at for row in rows}
+
+
+def names(session: Session, workspace: str, sight: Sight) -> list[str]:
+    """Return the names of the living models of a workspace that somebody may see."""
+    seen = is_seen(session, models.c.name, sight)
+    living = select(models.c.name).where(models.c.workspace == workspace, models.c.deleted_at.is_(None), *seen)
+    return list(session.execute(living).scalars())
 
 
 def add_model(session: Session, workspace: str, name: str, created_at: int, adopted: bool) -> Model:

@@ -3,13 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import ColumnElement, insert, or_, select
 from sqlalchemy.orm import Session
 
+from lockgate.access.sight import Sight
 from lockgate.audit.entry import AuditEntry
 from lockgate.database.engine import from_ms, to_ms
-from lockgate.database.tables import audit, events
-from lockgate.events.event import event_of
+from lockgate.database.tables import audit, events, models
+from lockgate.database.visible import is_seen
+from lockgate.events.event import EventType, event_of
 from lockgate.evidence.record import canonical
 
 # Composed once: that takes longer than writing.
@@ -57,9 +59,10 @@ def entries(
     before_id: int | None = None,
     model: str | None = None,
     action: str | None = None,
+    sight: Sight | None = None,
 ) -> list[dict[str, Any]]:
-    """Return audit entries, newest first."""
-    statement = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    """Return audit entries that somebody may see, newest first."""
+    statement = select(audit).where(*_seen(session, sight)).order_by(audit.c.id.desc()).limit(limit)
     if before_id is not None:
         statement = statement.where(audit.c.id < before_id)
     if model is not None:
@@ -67,3 +70,20 @@ def entries(
     if action is not None:
         statement = statement.where(audit.c.action == action)
     return [{**row._mapping, "at": from_ms(row.at)} for row in session.execute(statement)]
+
+
+#: What is about no model in particular, but may tell of any.
+_OF_ANY_MODEL = (EventType.FROZEN, EventType.FREEZE_LIFTED, EventType.WEBHOOK_CHANGED)
+
+
+def _seen(session: Session, sight: Sight | None) -> list[ColumnElement[bool]]:
+    """Return the conditions that an entry may be seen: whoever sees a model, under its name of then and of now, sees
+    what happened to it; everybody sees what happened to policies and people."""
+    if sight is None:
+        return []
+    models_seen = select(models.c.id).where(*is_seen(session, models.c.name, sight))
+    return [
+        or_(audit.c.model.is_(None), *is_seen(session, audit.c.model, sight)),
+        or_(audit.c.model_id.is_(None), audit.c.model_id.in_(models_seen)),
+        audit.c.action.not_in(_OF_ANY_MODEL),
+    ]

@@ -8,9 +8,11 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
+from lockgate.access.sight import Sight
 from lockgate.database import people
 from lockgate.database.engine import from_ms, to_ms
 from lockgate.database.tables import decisions, models, principals, requests, review_requests, reviews, versions
+from lockgate.database.visible import is_seen
 from lockgate.evidence.record import Evidence, canonical
 from lockgate.gates.judge import GateResult, Outcome
 from lockgate.promotions.request import LIVE, PromotionRequest, State
@@ -154,11 +156,12 @@ class Filter:
     target: Target | None = None
     reviewer: str | None = None
     before_id: int | None = None
+    sight: Sight | None = None
 
 
 def search(session: Session, wanted: Filter, limit: int) -> list[PromotionRequest]:
     """Return requests, newest first."""
-    conditions = [requests.c.workspace == wanted.workspace]
+    conditions = [requests.c.workspace == wanted.workspace, *is_seen(session, models.c.name, wanted.sight)]
     if wanted.state is not None:
         conditions.append(requests.c.state == wanted.state)
     if wanted.model is not None:

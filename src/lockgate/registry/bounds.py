@@ -8,7 +8,6 @@ not see is answered as if it were not there.
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeGuard, TypeVar
 
@@ -83,16 +82,6 @@ def in_experiment(principal: Principal, permission: Permission, experiment: str)
         f"{roles_with(permission)} for it. Ask an administrator "
         f"(`lockgate users add {principal.name} --role {least_role(permission)}:{experiment}`)."
     )
-
-
-@contextmanager
-def by_lockgate() -> Iterator[None]:
-    """Read without bounds: what Lockgate looks at for itself does not depend on who happens to call."""
-    token = _under_way.set(Permission.READ)
-    try:
-        yield
-    finally:
-        _under_way.reset(token)
 
 
 def refuse_unknown_writes() -> None:

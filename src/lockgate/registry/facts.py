@@ -25,12 +25,12 @@ from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingStore
 from sqlalchemy.orm import Session
 
+from lockgate.access.principals import LOCKGATE, calling
 from lockgate.database import authors
 from lockgate.database.identities import Model, Version
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.evidence.record import NOT_LOOKED_AT, Evidence, Provenance
 from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, logged_models_in
-from lockgate.registry.bounds import by_lockgate
 from lockgate.registry.places import real_place
 from lockgate.registry.runs import KnownRun, read_run
 from lockgate.registry.versions import KnownVersion, read_version
@@ -183,7 +183,7 @@ def _lies_below(tracking: TrackingStore, location: str, root: str) -> bool:
 
 def _logged_model(tracking: TrackingStore, model_id: str) -> LoggedModel | None:
     try:
-        with by_lockgate():
+        with calling(LOCKGATE):  # evidence does not depend on who looks
             return tracking.get_logged_model(model_id)
     except MlflowException:
         return None
@@ -230,7 +230,7 @@ def logged_model_named(tracking: TrackingStore, experiment_id: str, run_id: str,
         return None  # No filter of MLflow's can hold it, and MLflow's own client finds nothing either.
     token: str | None = None
     while True:
-        with by_lockgate():
+        with calling(LOCKGATE):  # evidence does not depend on who looks
             page = tracking.search_logged_models(
                 experiment_ids=[experiment_id], filter_string=f"name = '{name}'", page_token=token
             )

@@ -15,7 +15,7 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as TrackingSt
 from mlflow.utils.file_utils import get_local_path_or_none
 from mlflow.utils.uri import append_to_uri_path, validate_path_is_safe
 
-from lockgate.registry.bounds import by_lockgate
+from lockgate.access.principals import LOCKGATE, calling
 from lockgate.registry.buckets import Bucket
 from lockgate.registry.folders import Folder
 from lockgate.registry.listing import Place, Unverifiable
@@ -69,7 +69,7 @@ def _through_run(tracking: TrackingStore, location: str) -> str:
     if urlsplit(location).scheme != "runs":
         return location
     run_id, path = RunsArtifactRepository.parse_runs_uri(location)
-    with by_lockgate():
+    with calling(LOCKGATE):  # where files are does not depend on who asks
         return str(append_to_uri_path(tracking.get_run(run_id).info.artifact_uri, path))
 
 

@@ -22,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.prompt.constants import IS_PROMPT_TAG_KEY
 from mlflow.prompt.registry_utils import handle_resource_already_exist_error, has_prompt_tag
 from mlflow.protos.databricks_pb2 import ErrorCode
+from mlflow.store.entities import PagedList
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.utils.validation import (
@@ -32,7 +33,7 @@ from mlflow.utils.validation import (
 )
 from sqlalchemy import Engine
 
-from lockgate.access.principals import current_caller
+from lockgate.access.principals import LOCKGATE, calling, current_caller
 from lockgate.access.roles import Permission
 from lockgate.database import identities, requests
 from lockgate.database.engine import engine_for
@@ -46,9 +47,12 @@ from lockgate.registry.aftermath import end, settle
 from lockgate.registry.gate import Gate
 from lockgate.registry.mutation import Mutation, mutation
 from lockgate.registry.pointers import Pointers
+from lockgate.registry.searching import checking_page_tokens
 from lockgate.registry.transaction import joining, told_by_mlflow
+from lockgate.registry.visible import in_registry, showing
 
 
+@checking_page_tokens
 class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     """MLflow's SQL registry store; nothing changes in it but through the gate.
 
@@ -60,7 +64,8 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     def __init__(self, db_uri: str, gate: Gate) -> None:
         self.gate = gate
         super().__init__(db_uri)
-        self.ManagedSessionMaker = joining(self.engine, vars(self)["ManagedSessionMaker"], _refuse_unknown_writes)
+        apart = showing(vars(self)["ManagedSessionMaker"], in_registry)
+        self.ManagedSessionMaker = joining(self.engine, apart, _refuse_unknown_writes)
 
     @classmethod
     def _get_or_create_engine(cls, db_uri: str) -> Engine:
@@ -455,6 +460,11 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         with self._governing() as begun:
             super().delete_webhook(webhook_id)
             begun.record(EventType.WEBHOOK_CHANGED, before={"webhook_id": webhook_id})
+
+    def list_webhooks_by_event(self, *args: Any, **kwargs: Any) -> PagedList[Webhook]:
+        """Return the webhooks to call on an event. They are called whoever made it happen, and see it."""
+        with calling(LOCKGATE):
+            return super().list_webhooks_by_event(*args, **kwargs)
 
     # How each of them begins and what it is held to
 

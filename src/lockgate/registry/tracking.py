@@ -6,22 +6,28 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunInfo, RunTag
+from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunInfo, RunTag, TraceInfo
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
+from mlflow.store.tracking import SEARCH_TRACES_DEFAULT_MAX_RESULTS
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.utils.uri import append_to_uri_path
+from sqlalchemy.orm import Session
 
+from lockgate.access.principals import LOCKGATE, calling
 from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship, logged_models_in
 from lockgate.registry.bounds import bounded, may_write, refuse_unknown_writes, visible
 from lockgate.registry.places import real_place
 from lockgate.registry.sealing import Serving
+from lockgate.registry.searching import checking_page_tokens, ends_at_last, visible_experiments
 from lockgate.registry.touches import Kind
 from lockgate.registry.transaction import joining, told_by_mlflow
+from lockgate.registry.visible import in_tracking, showing
 
 
 @bounded
+@checking_page_tokens
 class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     """MLflow's SQL tracking store; every write has a known author.
 
@@ -35,7 +41,34 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     def __init__(self, db_uri: str, artifact_root: str, authorship: Authorship, read_db_uri: str | None = None) -> None:
         self.authorship = authorship
         super().__init__(db_uri, artifact_root, read_db_uri=read_db_uri)
-        self.ManagedSessionMaker = joining(self.engine, vars(self)["ManagedSessionMaker"], refuse_unknown_writes)
+        apart = showing(vars(self)["ManagedSessionMaker"], in_tracking)
+        self.ManagedSessionMaker = joining(self.engine, apart, refuse_unknown_writes)
+
+    # Searches
+
+    def search_traces(
+        self,
+        experiment_ids: list[str] | None = None,
+        filter_string: str | None = None,
+        max_results: int = SEARCH_TRACES_DEFAULT_MAX_RESULTS,
+        order_by: list[str] | None = None,
+        page_token: str | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[list[TraceInfo], str | None]:
+        """Search traces."""
+
+        def search(limit: int, token: str | None) -> tuple[list[TraceInfo], str | None]:
+            found: tuple[list[TraceInfo], str | None] = super(GovernedTrackingStore, self).search_traces(
+                experiment_ids, filter_string, limit, order_by, token, *args, **kwargs
+            )
+            return found
+
+        return ends_at_last(search(max_results, page_token), lambda token: search(1, token))
+
+    def _filter_experiment_ids(self, session: Session, *args: Any, **kwargs: Any) -> Sequence[Any]:
+        # Where MLflow asks by experiment, also in statements of its own that no mapped class is in.
+        return visible_experiments(session, super()._filter_experiment_ids(session, *args, **kwargs))
 
     def _by_caller(self, kind: str, thing: str | None) -> None:
         with told_by_mlflow():
@@ -126,7 +159,7 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
 
     def _refuse_if_serving(self, what: str, is_behind: Callable[[Serving], bool]) -> None:
         with told_by_mlflow():
-            self.authorship.refuse_if_serving(what, is_behind)
+            self.authorship.refuse_if_serving(what, _whoever_calls(is_behind))
 
     def _is_of_run(self, serving: Serving, run_id: str) -> bool:
         return run_id == serving.run_id or any(run_id in location.split("/") for location in serving.locations)
@@ -182,7 +215,8 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
         if not name or not run_id:
             return
         try:
-            folder = append_to_uri_path(self.get_run(run_id).info.artifact_uri, name)
+            with calling(LOCKGATE):  # where files are does not depend on who asks
+                folder = append_to_uri_path(self.get_run(run_id).info.artifact_uri, name)
         except MlflowException:
             return  # MLflow's own method says what is wrong with the run or the name.
         # Also of what lies below: `runs:/RUN/NAME/folder` is covered by the same model.
@@ -222,3 +256,13 @@ def _run_and_folder(location: str) -> tuple[str, str] | None:
         return None
     run_id, path = RunsArtifactRepository.parse_runs_uri(location)
     return run_id, (path or "").partition("/")[0]
+
+
+def _whoever_calls(is_behind: Callable[[Serving], bool]) -> Callable[[Serving], bool]:
+    """What is behind a version is behind it, whether or not the caller sees that."""
+
+    def ask(serving: Serving) -> bool:
+        with calling(LOCKGATE):
+            return is_behind(serving)
+
+    return ask

@@ -1,7 +1,5 @@
 """Our API, under `/api/lockgate/v1`. Each route turns words into values, calls the workflow, shows what came of it."""
 
-import base64
-import binascii
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -17,6 +15,7 @@ from lockgate import __version__
 from lockgate.access.caveats import caveats_of
 from lockgate.access.principals import Caller, Kind, current_caller
 from lockgate.access.roles import Permission, parse_permission
+from lockgate.access.sight import sight_of
 from lockgate.database import requests as request_rows
 from lockgate.database.policy_changes import ChangeState
 from lockgate.database.record import entries
@@ -27,6 +26,7 @@ from lockgate.promotions.target import Target
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict
 from lockgate.server import failures, view
+from lockgate.server.paging import Listing
 from lockgate.wire import (
     AccessBody,
     AccessPlanView,
@@ -167,18 +167,19 @@ def list_requests(
     max_results: PageSize = 50,
 ) -> RequestList:
     """List requests, newest first."""
+    listing = Listing("requests", (state, model, target, reviewer))
     wanted = request_rows.Filter(
         workspace=house.registry.workspace,
         state=state,
         model=model,
         target=Target.parse(target) if target is not None else None,
         reviewer=reviewer,
-        before_id=_read_page_token(page_token),
+        before_id=listing.start(page_token),
     )
     page = look.search(house, wanted, max_results)
     return RequestList(
         requests=[view.request(case, caller.base_url) for case in page.cases],
-        next_page_token=_page_token(page.next_before),
+        next_page_token=listing.token(page.next_before),
     )
 
 
@@ -314,9 +315,9 @@ def freeze(body: FreezeBody, house: House, caller: Calling) -> FreezeView:
 
 
 @api.get("/freezes")
-def list_freezes(house: House) -> FreezeList:
+def list_freezes(house: House, caller: Calling) -> FreezeList:
     """List the one-off freezes that are coming or in force."""
-    return FreezeList(freezes=[view.freeze(one) for one in freezes.coming_and_in_force(house)])
+    return FreezeList(freezes=[view.freeze(one) for one in freezes.coming_and_in_force(house, caller)])
 
 
 @api.delete("/freezes/{freeze_id}", status_code=204)
@@ -521,24 +522,11 @@ def audit(
 ) -> AuditList:
     """List audit entries, newest first."""
     caller.require_somewhere(Permission.READ)
+    listing = Listing("audit", (model,))
+    start, sight = listing.start(page_token), sight_of(caller.principal)
     with reading(house.registry.engine) as session:
-        found = entries(session, max_results + 1, _read_page_token(page_token), model)
+        found = entries(session, max_results + 1, start, model, sight=sight)
     more = found[max_results - 1]["id"] if len(found) > max_results else None
-    return AuditList(entries=[view.audit_entry(row) for row in found[:max_results]], next_page_token=_page_token(more))
-
-
-def _page_token(before: int | None) -> str | None:
-    return None if before is None else base64.urlsafe_b64encode(b"before:%d" % before).decode()
-
-
-def _read_page_token(token: str | None) -> int | None:
-    if token is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(token).decode()
-    except (binascii.Error, ValueError):
-        text = ""
-    number = text.removeprefix("before:")
-    if text == number or not (number.isascii() and number.isdigit()) or len(number) > 18:
-        raise BadInput("This page token is not one of ours. Start again without one.")
-    return int(number)
+    return AuditList(
+        entries=[view.audit_entry(row) for row in found[:max_results]], next_page_token=listing.token(more)
+    )

@@ -5,6 +5,7 @@ from datetime import timedelta
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.access.selectors import join, matches_any
+from lockgate.access.sight import must_see, sees, sight_of
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import break_glass, history, holds, policies, requests
 from lockgate.database.break_glass import Emergency, NewEmergency
@@ -59,6 +60,7 @@ def break_the_glass(
         raise BadInput("Breaking the glass needs a reason, for those who review it: --reason '...'.")
     if len(where) > _MAX_TICKET:
         raise BadInput(f"A ticket may have {_MAX_TICKET} characters.")
+    must_see(current_caller(), name)
     may = current_caller().principal.may(Permission.BREAK_GLASS, name)
     files = look_at_files(stores, name, version) if may else Files()
     with stores.registry.mutation(name) as begun:
@@ -218,7 +220,7 @@ def review(stores: Stores, emergency_id: int, verdict: Verdict, comment: str | N
     said = valid_comment(comment)
     with reading(stores.registry.engine) as session:
         found = break_glass.find(session, stores.registry.workspace, emergency_id)
-    if found is None:
+    if found is None or not sees(current_caller(), found.model):
         raise NotFound(f"There is no break-glass {emergency_id}.")
     files = look_at_files(stores, found.model, found.version)
     with stores.registry.mutation(found.model) as begun:
@@ -280,6 +282,7 @@ def _check_may_review(begun: Mutation, emergency: Emergency) -> None:
 
 
 def search(stores: Stores, limit: int, unreviewed: bool) -> list[Emergency]:
-    """Return the times that the glass was broken, newest first."""
+    """Return the times that the glass was broken for models that the caller may see, newest first."""
     with reading(stores.registry.engine) as session:
-        return break_glass.search(session, stores.registry.workspace, limit, unreviewed)
+        sight = sight_of(current_caller().principal)
+        return break_glass.search(session, stores.registry.workspace, limit, unreviewed, sight)

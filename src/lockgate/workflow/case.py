@@ -7,6 +7,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from lockgate.access.principals import current_caller
+from lockgate.access.sight import sees
 from lockgate.database import (
     break_glass,
     checks,
@@ -106,7 +108,7 @@ def request_named(stores: Stores, request_id: int) -> PromotionRequest:
     """
     with reading(stores.registry.engine) as session:
         found = requests.find(session, request_id, stores.registry.workspace)
-    if found is None:
+    if found is None or not sees(current_caller(), found.model):
         raise _no_request(request_id)
     return found
 
@@ -125,7 +127,7 @@ def opened(stores: Stores, request_id: int) -> Iterator[Opened]:
     """
     with reading(stores.registry.engine) as session:
         known = asked_for(session, stores.registry.workspace, request_id)
-    if known is None:
+    if known is None or not sees(current_caller(), known.model):
         raise _no_request(request_id)
     files = files_at(stores, known.location)
     with stores.registry.mutation(known.model) as begun:

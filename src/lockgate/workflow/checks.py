@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
+from lockgate.access.sight import must_see
 from lockgate.database import checks
 from lockgate.database.checks import NewCheck
 from lockgate.errors import BadInput, Conflict
@@ -59,6 +60,7 @@ def report(
     if url and not url.startswith(("https://", "http://")):
         raise BadInput("A check's url starts with https:// or http://.")
     said = valid_comment(summary)
+    must_see(current_caller(), name)
     current_caller().require(Permission.REPORT_CHECK, name)
     files = look_at_files(stores, name, version)
     with stores.registry.mutation(name) as begun:

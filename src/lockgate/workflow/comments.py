@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from lockgate.access.principals import Principal
+from lockgate.access.principals import Principal, current_caller
 from lockgate.access.roles import Permission
+from lockgate.access.sight import must_see, sees
 from lockgate.database import comments
 from lockgate.database.comments import Comment
 from lockgate.errors import BadInput, NotFound, Refused
@@ -36,6 +37,7 @@ def add(stores: Stores, name: str, version: int, text: str) -> Comment:
         Refused: if the caller may only look.
     """
     said = valid_text(text)
+    must_see(current_caller(), name)
     with stores.registry.mutation(name) as begun:
         check_version(stores, begun, version)
         if not any(begun.caller.principal.may(right, name) for right in TAKES_PART):
@@ -111,7 +113,7 @@ def _changing(stores: Stores, comment_id: int) -> Iterator[tuple[Mutation, Comme
     workspace = stores.registry.workspace
     with reading(stores.registry.engine) as session:
         found = comments.find(session, workspace, comment_id)
-    if found is None:
+    if found is None or not sees(current_caller(), found.model):
         raise _missing(comment_id)
     with stores.registry.mutation(found.model) as begun:
         comment = comments.find(begun.session, workspace, comment_id)

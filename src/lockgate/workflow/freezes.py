@@ -1,11 +1,15 @@
 """One-off freezes: a time in which nothing is promoted."""
 
 from datetime import datetime
+from fnmatch import fnmatchcase
+
+from sqlalchemy.orm import Session
 
 from lockgate.access.principals import Caller
 from lockgate.access.roles import EVERY_MODEL, Permission
+from lockgate.access.sight import sight_of
 from lockgate.audit.entry import AuditEntry
-from lockgate.database import freezes
+from lockgate.database import freezes, identities
 from lockgate.database.engine import now
 from lockgate.database.freezes import Freeze, NewFreeze
 from lockgate.database.record import record
@@ -74,7 +78,7 @@ def lift(stores: Stores, caller: Caller, freeze_id: int, comment: str | None) ->
     said = valid_comment(comment)
     with transaction(stores.registry.engine) as session:
         found = freezes.find(session, stores.registry.workspace, freeze_id)
-        if found is None:
+        if found is None or not _seen(session, stores, caller, [found]):
             raise NotFound(f"There is no freeze {freeze_id}. `lockgate freezes` lists them.")
         _check_may(caller, found.pattern, "end a freeze of")
         at = now(session)
@@ -84,10 +88,25 @@ def lift(stores: Stores, caller: Caller, freeze_id: int, comment: str | None) ->
         record(session, _entry(stores, caller, EventType.FREEZE_LIFTED, found, said), at)
 
 
-def coming_and_in_force(stores: Stores) -> list[Freeze]:
-    """Return the freezes that are not over and not lifted."""
+def coming_and_in_force(stores: Stores, caller: Caller) -> list[Freeze]:
+    """Return the freezes that are not over and not lifted, and bind a model that the caller may see."""
     with reading(stores.registry.engine) as session:
-        return freezes.coming_and_in_force(session, stores.registry.workspace, now(session))
+        found = freezes.coming_and_in_force(session, stores.registry.workspace, now(session))
+        return _seen(session, stores, caller, found)
+
+
+def _seen(session: Session, stores: Stores, caller: Caller, found: list[Freeze]) -> list[Freeze]:
+    """Return those freezes that bind a model, there or to come, that the caller may see."""
+    sight = sight_of(caller.principal)
+    if sight is None or not found:
+        return found
+    names = identities.names(session, stores.registry.workspace, sight)
+    own = {EVERY_MODEL, *(binding.pattern for binding in caller.principal.bindings)}
+    return [
+        one
+        for one in found
+        if one.pattern in own or sight.shows(one.pattern) or any(fnmatchcase(name, one.pattern) for name in names)
+    ]
 
 
 def _check_may(caller: Caller, pattern: str, what: str) -> None:

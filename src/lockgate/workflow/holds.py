@@ -1,6 +1,8 @@
 """Holds: keeping a version from being promoted until somebody lifts it."""
 
+from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
+from lockgate.access.sight import must_see, sees, sight_of
 from lockgate.database import break_glass, holds
 from lockgate.database.holds import Hold
 from lockgate.errors import BadInput, Conflict, NotFound, Refused
@@ -34,6 +36,7 @@ def hold(stores: Stores, name: str, version: int, target: Target | None, reason:
     why = valid_comment(reason).strip()
     if not why:
         raise BadInput("A hold needs a reason, for those whom it stops: --reason '...'.")
+    must_see(current_caller(), name)
     with stores.registry.mutation(name) as begun:
         check_version(stores, begun, version)
         _check_may(begun, "put on hold versions")
@@ -58,7 +61,7 @@ def lift(stores: Stores, hold_id: int, comment: str | None) -> None:
     said = valid_comment(comment)
     with reading(stores.registry.engine) as session:
         found = holds.find(session, stores.registry.workspace, hold_id)
-    if found is None:
+    if found is None or not sees(current_caller(), found.model):
         raise NotFound(f"There is no hold {hold_id}. `lockgate holds` lists them.")
     with stores.registry.mutation(found.model) as begun:
         _check_may(begun, "lift holds")
@@ -75,9 +78,9 @@ def lift(stores: Stores, hold_id: int, comment: str | None) -> None:
 
 
 def in_force(stores: Stores) -> list[Hold]:
-    """Return the holds that nobody has lifted."""
+    """Return the holds that nobody has lifted, of the models that the caller may see."""
     with reading(stores.registry.engine) as session:
-        return holds.in_force(session, stores.registry.workspace)
+        return holds.in_force(session, stores.registry.workspace, sight_of(current_caller().principal))
 
 
 def _check_may(begun: Mutation, what: str) -> None:

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from lockgate.access.principals import current_caller
+from lockgate.access.sight import must_see, sight_of
 from lockgate.database import history, identities, policies, requests
 from lockgate.database.engine import now
 from lockgate.database.history import Tenure
@@ -56,7 +58,7 @@ class Page:
 
 
 def search(stores: Stores, wanted: requests.Filter, limit: int) -> Page:
-    """Return the requests that a filter lets through.
+    """Return the requests that a filter lets through and the caller may see.
 
     Args:
         stores: The stores.
@@ -64,8 +66,9 @@ def search(stores: Stores, wanted: requests.Filter, limit: int) -> Page:
         limit: How many at most.
     """
     expire_overdue(stores)
+    seen = replace(wanted, sight=sight_of(current_caller().principal))
     with reading(stores.registry.engine) as session:
-        found = requests.search(session, wanted, limit + 1)
+        found = requests.search(session, seen, limit + 1)
         cases = tuple(_case(session, stores, one) for one in found[:limit])
     return Page(cases, found[limit - 1].id if len(found) > limit else None)
 
@@ -94,6 +97,7 @@ def model_history(stores: Stores, name: str, target: Target | None, at: datetime
     Raises:
         NotFound: if there is no such model.
     """
+    must_see(current_caller(), name)
     with reading(stores.registry.engine) as session:
         known = identities.model(session, stores.registry.workspace, name)
         if known is None:

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 
 from sqlalchemy.orm import Session
 
+from lockgate.access.principals import current_caller
+from lockgate.access.sight import must_see
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import break_glass, history, holds, identities, policies
 from lockgate.database.history import NewDecision, Tenure
@@ -85,6 +87,7 @@ def roll_back(stores: Stores, name: str, target: Target, reason: str | None) -> 
     why = valid_comment(reason).strip()
     if not why:
         raise BadInput("A rollback needs a reason, for those who read the history: --reason '...'.")
+    must_see(current_caller(), name)
     expected = _expected(stores, name, target)
     files = look_at_files(stores, name, expected) if expected is not None else Files()
     with stores.registry.mutation(name) as begun:

@@ -2,6 +2,7 @@
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
+from lockgate.access.sight import must_see
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import policies, requests
 from lockgate.database.engine import now
@@ -44,6 +45,7 @@ def submit(stores: Stores, name: str, version: int, target: Target, comment: str
         Conflict: if the version holds the target already.
     """
     said = valid_comment(comment)
+    must_see(current_caller(), name)
     current_caller().require(Permission.ASK, name)
     files = look_at_files(stores, name, version)
     with stores.registry.mutation(name) as begun:

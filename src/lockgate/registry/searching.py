@@ -1,0 +1,91 @@
+"""What MLflow's searches are given and give back, where its own store would stumble or say too much."""
+
+import base64
+import binascii
+import functools
+import inspect
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.dbmodels.models import SqlExperiment
+from sqlalchemy.orm import Session
+
+from lockgate.registry.visible import current_sight
+
+#: More than there is of anything, and what a database takes as an offset.
+_MAX_OFFSET = 2**31
+_MAX_ID = 2**31
+
+_Store = TypeVar("_Store", bound=type[Any])
+
+
+def checking_page_tokens(store: _Store) -> _Store:
+    """Have every method of a store that takes a page token refuse one that no search gave."""
+    for name, method in inspect.getmembers(store, inspect.isfunction):
+        if not name.startswith("_") and "page_token" in inspect.signature(method).parameters:
+            setattr(store, name, _checking(store, name, method))
+    return store
+
+
+def _checking(store: type[Any], name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    signature, is_own = inspect.signature(method), name in vars(store)
+
+    @functools.wraps(method)
+    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        check_page_token(signature.bind(self, *args, **kwargs).arguments.get("page_token"))
+        # What comes next depends on the object: MLflow's stores for workspaces come between.
+        then = functools.partial(method, self) if is_own else getattr(super(store, self), name)
+        return then(*args, **kwargs)
+
+    return checked
+
+
+def check_page_token(token: str | None) -> None:
+    """Refuse a page token that no search gave: MLflow's own store breaks on some of them.
+
+    Raises:
+        MlflowException: saying what to do.
+    """
+    if not token:
+        return
+    try:
+        offset = json.loads(base64.b64decode(token, validate=True))["offset"]
+    except (binascii.Error, ValueError, TypeError, KeyError, RecursionError):
+        offset = None
+    if type(offset) is not int or not 0 <= offset < _MAX_OFFSET:
+        raise MlflowException.invalid_parameter_value(
+            "Invalid page token: this is not one that a search gave. Start again without one."
+        )
+
+
+def visible_experiments(session: Session, ids: Iterable[Any]) -> Sequence[Any]:
+    """Return those of some experiments that the caller may see; the others are left out as if they held nothing.
+
+    Args:
+        session: A session that shows only what the caller may see.
+        ids: The experiments' ids.
+    """
+    if current_sight() is None:
+        return list(ids)
+    wanted = [int(one) for one in ids if str(one).isdecimal() and int(one) < _MAX_ID]
+    found = session.query(SqlExperiment.experiment_id).filter(SqlExperiment.experiment_id.in_(wanted))
+    return [row.experiment_id for row in found]
+
+
+def ends_at_last(
+    page: tuple[list[Any], str | None], search_one: Callable[[str], tuple[list[Any], str | None]]
+) -> tuple[list[Any], str | None]:
+    """Return a page of traces without the token that MLflow gives even with the last full one.
+
+    Only for who sees a part: everybody else gets what MLflow gives.
+
+    Args:
+        page: What MLflow's store gave.
+        search_one: Searches on from a token, for one trace.
+    """
+    found, token = page
+    if token is None or current_sight() is None:
+        return page
+    return found, token if search_one(token)[0] else None

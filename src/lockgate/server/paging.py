@@ -1,0 +1,48 @@
+"""Page tokens: where to go on in one list, with the same conditions.
+
+A token is no permission. Whatever it says, the page that it leads to is searched anew, for whoever asks.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from lockgate.errors import BadInput
+
+_BAD = "This page token is not one of ours, or of another list or search. Start again without one."
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list, with the conditions that a page of it was asked for with."""
+
+    name: str
+    conditions: tuple[Any, ...] = ()
+
+    def token(self, before: int | None) -> str | None:
+        """Return the token for what comes before a row, or None if nothing does."""
+        return None if before is None else base64.urlsafe_b64encode(self._sealed(before).encode()).decode()
+
+    def start(self, token: str | None) -> int | None:
+        """Return the row that a page comes before; None for the first page.
+
+        Raises:
+            BadInput: if the token is of another list, has other conditions, or was changed.
+        """
+        if token is None:
+            return None
+        try:
+            text = base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii")
+        except (binascii.Error, ValueError):
+            raise BadInput(_BAD) from None
+        number = text.partition(".")[0]
+        if not number.isdecimal() or len(number) > 18 or text != self._sealed(int(number)):
+            raise BadInput(_BAD)
+        return int(number)
+
+    def _sealed(self, before: int) -> str:
+        about = json.dumps([self.name, [None if one is None else str(one) for one in self.conditions], before])
+        return f"{before}.{hashlib.sha256(about.encode()).hexdigest()[:24]}"
