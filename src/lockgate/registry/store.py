@@ -46,9 +46,11 @@ from lockgate.registry.aftermath import end, settle
 from lockgate.registry.gate import Gate
 from lockgate.registry.mutation import Mutation, mutation
 from lockgate.registry.pointers import Pointers
+from lockgate.registry.searching import bounded_searches
 from lockgate.registry.transaction import joining, told_by_mlflow
 
 
+@bounded_searches
 class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     """MLflow's SQL registry store; nothing changes in it but through the gate.
 

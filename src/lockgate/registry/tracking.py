@@ -18,9 +18,11 @@ from lockgate.access.roles import Permission
 from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship, logged_models_in
 from lockgate.registry.places import real_place
 from lockgate.registry.sealing import Serving
+from lockgate.registry.searching import bounded_searches
 from lockgate.registry.transaction import joining, told_by_mlflow
 
 
+@bounded_searches
 class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     """MLflow's SQL tracking store; every write has a known author.
 

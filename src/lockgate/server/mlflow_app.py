@@ -20,9 +20,10 @@ from starlette.routing import BaseRoute
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
-from lockgate.errors import LockgateError, Refused
+from lockgate.errors import BadInput, LockgateError, Refused
 from lockgate.registry.authorship import LOGGED_MODEL, RUN
 from lockgate.registry.places import real_place
+from lockgate.server import failures
 from lockgate.workflow.stores import stores
 
 #: Routers of MLflow's that run code on the server's host or change the database behind the stores.
@@ -39,6 +40,7 @@ def governed_mlflow() -> FastAPI:
         )
     fastapi_app.router.routes[:] = kept
     flask_app.before_request(_watch)
+    flask_app.register_error_handler(RecursionError, _too_deep)
     governed: FastAPI = fastapi_app
     return governed
 
@@ -62,6 +64,11 @@ def _watch() -> flask.Response | None:
     except MlflowException as error:
         return flask.Response(error.serialize_as_json(), error.get_http_status_code(), mimetype="application/json")
     return None
+
+
+def _too_deep(_error: RecursionError) -> flask.Response:
+    body = {"error_code": BadInput.code, "message": failures.TOO_DEEP}
+    return flask.make_response(flask.jsonify(body), BadInput.status)
 
 
 def _upload() -> None:
