@@ -50,10 +50,13 @@ def test_a_body_of_mlflows_api_is_bounded(house: House, chunked: bool) -> None:
         )
         if too_large:
             refused(answer, 413, says="10 MB")
+        elif chunked:
+            # MLflow's own bridge takes a body of unknown length for none.
+            refused(answer, 400, says="Missing value")
         else:
             assert answer.status_code == 200, answer.text
         there = house.http("vic").get(f"{MLFLOW}/registered-models/get", params={"name": name})
-        assert there.status_code == (404 if too_large else 200)
+        assert there.status_code == (404 if too_large or chunked else 200)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -146,18 +149,16 @@ def test_a_filter_is_bounded(house: House, what: str) -> None:
         assert answer.status_code < 500, answer.text
 
 
-@pytest.mark.parametrize(
-    ("path", "query"),
-    [
-        ("/graphql", '{mlflowSearchModelVersions(input: {filter: "FILTER"}) {modelVersions {name}}}'),
-    ],
-)
-def test_a_filter_is_bounded_whatever_route_it_comes_by(house: House, path: str, query: str) -> None:  # fmt: skip
-    for clauses, says in ((50, None), (51, "51 clauses")):
-        sent = query.replace("FILTER", " AND ".join(["tags.a = 'x'"] * clauses))
-        answer = house.http("vic").post(path, json={"query": sent})
+def test_a_filter_is_bounded_whatever_route_it_comes_by(house: House) -> None:
+    def found_by(clauses: int) -> str:
+        filter_string = " AND ".join(["tags.a = 'x'"] * clauses)
+        query = f'{{mlflowSearchModelVersions(input: {{filter: "{filter_string}"}}) {{modelVersions {{name}}}}}}'
+        answer = house.http("vic").post("/graphql", json={"query": query})
         assert answer.status_code < 500, answer.text
-        assert (says or "51 clauses" in answer.text) if says is None else (says in answer.text), answer.text
+        return answer.text
+
+    assert '"modelVersions":[]' in found_by(50)
+    assert "51 clauses" in found_by(51)
 
 
 @pytest.mark.parametrize("size", [50_001, 2**31, 2**63, 2**70, 10**100])
@@ -196,7 +197,7 @@ def test_headers_are_bounded(house: House, size: int) -> None:
     with httpx.Client(base_url=house.uri) as caller:
         refused(caller.get("/healthz", headers={"x-large": "x" * size}), 400, says="64 KB")
         refused(caller.get("/healthz", headers={f"x-{n}": "x" * 1000 for n in range(size // 1000)}), 400, says="64 KB")
-        refused(caller.get("/healthz?" + "x" * size) if size < 700_000 else caller.get("/healthz", headers={"cookie": "x" * size}), 400)  # fmt: skip
+        refused(caller.get("/healthz", headers={"cookie": "x" * size}), 400, says="64 KB")
         assert caller.get("/healthz", headers={"x-large": "x" * 60_000}).status_code == 200
 
 

@@ -85,13 +85,15 @@ def test_nothing_that_somebody_uploaded_runs_as_a_page_of_ours(house: House) -> 
     page = b"<script>fetch('/api/lockgate/v1/principals')</script>"
     with house.acting_as("ada") as client:
         run = client.create_run("0").info.run_id
-        client.log_text(run, page.decode(), "page.html")
-        model = client.create_model_version(house.new_model(), f"runs:/{run}/", run, await_creation_for=0)
+        client.log_text(run, page.decode(), "model/page.html")
+        model = client.create_model_version(
+            house.new_model(), f"mlflow-artifacts:/0/{run}/artifacts/model", run, await_creation_for=0
+        )
     artifacts = [
-        f"/get-artifact?run_uuid={run}&path=page.html",
+        f"/get-artifact?run_uuid={run}&path=model/page.html",
         f"/model-versions/get-artifact?name={model.name}&version={model.version}&path=page.html",
-        f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/page.html",
-        f"/ajax-api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/page.html",
+        f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/model/page.html",
+        f"/ajax-api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/model/page.html",
     ]
     for path in artifacts:
         answer = house.http("vic").get(path)
