@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test bench check format clean
+.PHONY: help setup browser demo test bench check format clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -15,16 +15,20 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-setup: $(STAMP)  ## make the virtual environment
+setup: $(STAMP) browser  ## make the virtual environment, and install a browser for the tests
+
+browser:
+	@tests/browser/install.sh
 
 demo: $(STAMP)  ## play a promotion end to end on real data (KEEP=1 leaves the server running)
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
-test: $(STAMP)  ## run all tests, on SQLite and on a PostgreSQL that they start
+test: $(STAMP) browser  ## run all tests, on SQLite and on a PostgreSQL that they start
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
-bench: $(STAMP)  ## measure promotions on PostgreSQL, and hashing (GIGABYTES=10 for the large one)
+bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, and hashing (GIGABYTES=10 for the large one)
 	@$(BIN)/python -m bench.promotions
+	@$(BIN)/python -m bench.routes
 	@$(BIN)/python -m bench.hashing $(if $(GIGABYTES),--gigabytes $(GIGABYTES))
 
 check: $(STAMP)  ## lint, types and the direction of imports

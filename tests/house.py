@@ -66,11 +66,12 @@ class Server:
     port: int
     environment: dict[str, str] = field(default_factory=dict)
     ready_path: str = "/health"
+    scheme: str = "http"
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def uri(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
@@ -138,6 +139,8 @@ class House:
         self.server = Server(
             command, folder, port, {"LOCKGATE_ADMIN_TOKEN": ADMIN_TOKEN, **(environment or {})}, "/readyz"
         )
+        if "--ssl-certfile" in options:
+            self.server.scheme = "https"
         self.tokens = {"admin": ADMIN_TOKEN}
         self._clients: dict[str | None, httpx.Client] = {}
 

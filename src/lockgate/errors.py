@@ -33,6 +33,12 @@ class BadInput(LockgateError):
     status = 400
 
 
+class TooLarge(BadInput):
+    """The call sends more than is taken at once: send less."""
+
+    status = 413
+
+
 class AlreadyExists(LockgateError):
     """The name is taken: choose another one."""
 

@@ -36,6 +36,7 @@ class ServerSettings:
     x_frame_options: str = "SAMEORIGIN"
     enable_workspaces: bool = False
     public_url: str = ""
+    max_body_mb: int = 10
 
     @property
     def artifact_root(self) -> str:
@@ -65,6 +66,7 @@ class ServerSettings:
             "MLFLOW_ENABLE_WORKSPACES": "true" if self.enable_workspaces else "false",
             "MLFLOW_SERVER_X_FRAME_OPTIONS": self.x_frame_options,
             "LOCKGATE_PUBLIC_URL": self.public_url.rstrip("/"),
+            "LOCKGATE_MAX_BODY_MB": str(self.max_body_mb),
         }
         if self.enable_workspaces:
             told["MLFLOW_WORKSPACE_STORE_URI"] = self.backend_store_uri
@@ -93,6 +95,7 @@ class WorkerSettings:
 
     static_prefix: str
     public_url: str
+    max_body_mb: int = 10
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerSettings":
@@ -100,4 +103,5 @@ class WorkerSettings:
         return cls(
             static_prefix=environment.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/"),
             public_url=environment.get("LOCKGATE_PUBLIC_URL", ""),
+            max_body_mb=int(environment.get("LOCKGATE_MAX_BODY_MB", "10")),
         )

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from lockgate.binding import Binding
+from lockgate.errors import BadInput
 from lockgate.settings import DEFAULT_BACKEND, ServerSettings
 
 
@@ -56,6 +58,42 @@ def _prefix(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 )
 @click.option("--host", "-h", envvar="MLFLOW_HOST", default="127.0.0.1", show_default=True, help="Address to bind.")
 @click.option("--port", "-p", envvar="MLFLOW_PORT", type=int, default=5000, show_default=True, help="Port to bind.")
+@click.option(
+    "--ssl-certfile",
+    envvar="LOCKGATE_SSL_CERTFILE",
+    type=click.Path(dir_okay=False),
+    default="",
+    help="Certificate to serve https with, and those that lead to a root (PEM).",
+)
+@click.option(
+    "--ssl-keyfile",
+    envvar="LOCKGATE_SSL_KEYFILE",
+    type=click.Path(dir_okay=False),
+    default="",
+    help="Private key of the certificate (PEM).",
+)
+@click.option(
+    "--behind-proxy",
+    envvar="LOCKGATE_BEHIND_PROXY",
+    metavar="ADDRESSES",
+    default="",
+    help="Proxies that serve https in front of this server: addresses or networks, comma-separated. Their "
+    "X-Forwarded-For and X-Forwarded-Proto are believed, nobody else's.",
+)
+@click.option(
+    "--insecure-http",
+    envvar="LOCKGATE_INSECURE_HTTP",
+    is_flag=True,
+    help="Serve others over plain HTTP, where everybody on the way can read their tokens.",
+)
+@click.option(
+    "--max-body-mb",
+    envvar="LOCKGATE_MAX_BODY_MB",
+    type=click.IntRange(1, 2_000),
+    default=10,
+    show_default=True,
+    help="Largest body of a call of MLflow's API, in MB. Uploads of artifacts have no limit.",
+)
 @click.option(
     "--workers",
     "-w",
@@ -108,7 +146,17 @@ def _prefix(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     default="",
     help="How people reach this server, for links in refusals (default: as each call says).",
 )
-def server(host: str, port: int, workers: int, policy: Path | None, **options: Any) -> None:
+def server(
+    host: str,
+    port: int,
+    ssl_certfile: str,
+    ssl_keyfile: str,
+    behind_proxy: str,
+    insecure_http: bool,
+    workers: int,
+    policy: Path | None,
+    **options: Any,
+) -> None:
     """Run MLflow's server with the gate in it.
 
     Takes the flags of `mlflow server`, on the same database: one that a stock server used is taken over as it is, and a
@@ -122,8 +170,14 @@ def server(host: str, port: int, workers: int, policy: Path | None, **options: A
     The first start prints a URL to sign in with, once; or set LOCKGATE_ADMIN_TOKEN to a long random secret, which is
     then a token of the principal `admin`.
     """
+    binding = Binding(host, port, ssl_certfile, ssl_keyfile, behind_proxy, insecure_http)
+    try:
+        binding.check()
+    except BadInput as error:
+        raise click.UsageError(error.message) from None
     os.environ.update(ServerSettings(**options).environment())
-    os.environ.update({"LOCKGATE_HOST": host, "LOCKGATE_PORT": str(port), "LOCKGATE_WORKERS": str(workers)})
+    os.environ.update(binding.environment())
+    os.environ["LOCKGATE_WORKERS"] = str(workers)
     if policy is not None:
         os.environ["LOCKGATE_POLICY"] = str(policy)
     runpy.run_module("lockgate.server.main", run_name="__main__", alter_sys=True)

@@ -44,6 +44,7 @@ from lockgate.promotions.target import TARGET_STAGES, Target
 from lockgate.registry import pointers
 from lockgate.registry.adoption import identify_version
 from lockgate.registry.aftermath import end, settle
+from lockgate.registry.filters import bounded_searches
 from lockgate.registry.gate import Gate
 from lockgate.registry.mutation import Mutation, mutation
 from lockgate.registry.pointers import Pointers
@@ -52,6 +53,7 @@ from lockgate.registry.transaction import joining, told_by_mlflow
 from lockgate.registry.visible import in_registry, showing
 
 
+@bounded_searches
 @checking_page_tokens
 class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     """MLflow's SQL registry store; nothing changes in it but through the gate.

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from lockgate.access.principals import LOCKGATE, calling
 from lockgate.registry.authorship import LOGGED_MODEL, RUN, Authorship, logged_models_in
 from lockgate.registry.bounds import bounded, may_write, refuse_unknown_writes, visible
+from lockgate.registry.filters import bounded_searches
 from lockgate.registry.places import real_place
 from lockgate.registry.sealing import Serving
 from lockgate.registry.searching import checking_page_tokens, ends_at_last, visible_experiments
@@ -27,6 +28,7 @@ from lockgate.registry.visible import in_tracking, showing
 
 
 @bounded
+@bounded_searches
 @checking_page_tokens
 class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     """MLflow's SQL tracking store; every write has a known author.

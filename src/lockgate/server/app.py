@@ -9,6 +9,8 @@ from starlette.types import ASGIApp
 from lockgate.server import databricks, failures, health
 from lockgate.server.api import api
 from lockgate.server.edge import Edge
+from lockgate.server.headers import BrowserHeaders
+from lockgate.server.limits import Limits
 from lockgate.server.mlflow_app import governed_mlflow
 from lockgate.server.pages import pages
 from lockgate.settings import WorkerSettings
@@ -35,4 +37,4 @@ def create_app() -> ASGIApp:
     # What is loaded now stays: looking through all of it for garbage takes a tenth of the time of a promotion.
     gc.collect()
     gc.freeze()
-    return Edge(app, house.registry.engine, settings)
+    return BrowserHeaders(Edge(Limits(app, settings), house.registry.engine, settings), settings)

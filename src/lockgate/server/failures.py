@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from lockgate.errors import BadInput, LockgateError, NotFound
 
+TOO_DEEP = "This call is nested too deeply to be read. Send something flatter."
 _logger = logging.getLogger("lockgate.server")
 
 
@@ -45,6 +46,10 @@ def install(app: FastAPI) -> None:
             return answer(NotFound(f"There is nothing at {request.method} {request.url.path}."))
         body = {"error_code": "BAD_REQUEST", "message": str(error.detail), "details": {}}
         return JSONResponse(body, error.status_code, error.headers)
+
+    @app.exception_handler(RecursionError)
+    async def _too_deep(_request: Request, _error: RecursionError) -> JSONResponse:
+        return answer(BadInput(TOO_DEEP))
 
     @app.exception_handler(Exception)
     async def _unforeseen(_request: Request, error: Exception) -> JSONResponse:

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from lockgate import __version__
 from lockgate.access.principals import LOCKGATE, calling
+from lockgate.binding import Binding
 from lockgate.database.engine import engine_for, now, real_uri
 from lockgate.database.migrate import prepare_database
 from lockgate.errors import BadInput, LockgateError
@@ -34,20 +35,26 @@ _LONG_ENOUGH = 24
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def serve(host: str, port: int, workers: int, policy_file: str | None) -> None:
+def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
     """Prepare the database and serve until told to stop."""
     if (warning := untested(version("mlflow"))) is not None:
         _console.print(warning, style="yellow")
-    _check_free(host, port)
+    _check_free(binding.host, binding.port)
     with calling(LOCKGATE):
         once = _prepare(policy_file)
-    _say_where(host, port, once)
+    _say_where(binding, once)
     uvicorn.run(
         "lockgate.server.app:create_app",
         factory=True,
-        host=host,
-        port=port,
+        host=binding.host,
+        port=binding.port,
         workers=workers,
+        ssl_certfile=binding.ssl_certfile or None,
+        ssl_keyfile=binding.ssl_keyfile or None,
+        # Said in any case: uvicorn believes callers on this machine if it is told nothing.
+        proxy_headers=bool(binding.behind_proxy),
+        forwarded_allow_ips=binding.behind_proxy,
+        http="lockgate.server.protocol:BoundedProtocol",
         log_config=str(_UVICORN_LOG_CONFIG),
         server_header=False,
         # A worker imports for several seconds, on a busy machine for many.
@@ -95,10 +102,10 @@ def untested(installed: str) -> str | None:
     )
 
 
-def _say_where(host: str, port: int, once: str | None) -> None:
-    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::", "::1") else host  # noqa: S104
+def _say_where(binding: Binding, once: str | None) -> None:
+    shown = "localhost" if binding.host in ("127.0.0.1", "0.0.0.0", "::", "::1") else binding.host  # noqa: S104
     prefix = os.environ.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/")
-    url = os.environ.get("LOCKGATE_PUBLIC_URL") or f"http://{shown}:{port}{prefix}"
+    url = os.environ.get("LOCKGATE_PUBLIC_URL") or f"{binding.scheme}://{shown}:{binding.port}{prefix}"
     _console.print(f"Lockgate {__version__} starts to serve MLflow {version('mlflow')} at {url}")
     _console.print(f"It is ready when {url}/readyz answers; that takes some seconds.")
     if once is not None:
@@ -110,8 +117,7 @@ def main() -> None:
     """Serve as the environment says; end with a sentence, not a stack trace, if that can't be."""
     try:
         serve(
-            host=os.environ["LOCKGATE_HOST"],
-            port=int(os.environ["LOCKGATE_PORT"]),
+            binding=Binding.read(),
             workers=int(os.environ["LOCKGATE_WORKERS"]),
             policy_file=os.environ.get("LOCKGATE_POLICY"),
         )

@@ -21,12 +21,13 @@ from starlette.routing import BaseRoute, Mount
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.access.routes import Need, Right, Route, check, need_of
-from lockgate.errors import LockgateError, Refused
+from lockgate.errors import BadInput, LockgateError, Refused
 from lockgate.registry.authorship import LOGGED_MODEL, RUN
 from lockgate.registry.bounds import require
 from lockgate.registry.places import real_place
 from lockgate.registry.touches import Kind
 from lockgate.registry.transaction import told_by_mlflow
+from lockgate.server import failures
 from lockgate.server.inventory import graphql_fields, name_of
 from lockgate.workflow.stores import stores
 
@@ -40,6 +41,7 @@ def governed_mlflow() -> FastAPI:
     flask_app.before_request(_watch)
     # Some of MLflow's handlers let its errors fall through, which it would answer with 500.
     flask_app.register_error_handler(MlflowException, _told)
+    flask_app.register_error_handler(RecursionError, _too_deep)
     for route, field in graphql_fields():
         field.resolve = partial(_resolve, route, field.resolve)
     governed: FastAPI = fastapi_app
@@ -101,6 +103,11 @@ def _resolve(route: Route, resolve: Callable[..., Any], *args: Any, **kwargs: An
 def _check(need: Need) -> None:
     if need.right is not Right.OPEN:
         check(current_caller(), need)
+
+
+def _too_deep(_error: RecursionError) -> flask.Response:
+    body = {"error_code": BadInput.code, "message": failures.TOO_DEEP}
+    return flask.make_response(flask.jsonify(body), BadInput.status)
 
 
 # Handlers that go past the stores
