@@ -93,6 +93,7 @@ class WorkerSettings:
 
     static_prefix: str
     public_url: str
+    identity_file: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerSettings":
@@ -100,4 +101,5 @@ class WorkerSettings:
         return cls(
             static_prefix=environment.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/"),
             public_url=environment.get("LOCKGATE_PUBLIC_URL", ""),
+            identity_file=environment.get("LOCKGATE_IDENTITY", ""),
         )

@@ -103,12 +103,18 @@ def _prefix(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     help="Policy file to put in force. Without one, stage:Production and alias:champion need one approval.",
 )
 @click.option(
+    "--identity",
+    envvar="LOCKGATE_IDENTITY",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File that says which OpenID providers, CI platforms and proxies vouch for callers.",
+)
+@click.option(
     "--public-url",
     envvar="LOCKGATE_PUBLIC_URL",
     default="",
     help="How people reach this server, for links in refusals (default: as each call says).",
 )
-def server(host: str, port: int, workers: int, policy: Path | None, **options: Any) -> None:
+def server(host: str, port: int, workers: int, policy: Path | None, identity: Path | None, **options: Any) -> None:
     """Run MLflow's server with the gate in it.
 
     Takes the flags of `mlflow server`, on the same database: one that a stock server used is taken over as it is, and a
@@ -126,4 +132,6 @@ def server(host: str, port: int, workers: int, policy: Path | None, **options: A
     os.environ.update({"LOCKGATE_HOST": host, "LOCKGATE_PORT": str(port), "LOCKGATE_WORKERS": str(workers)})
     if policy is not None:
         os.environ["LOCKGATE_POLICY"] = str(policy)
+    if identity is not None:
+        os.environ["LOCKGATE_IDENTITY"] = str(identity)
     runpy.run_module("lockgate.server.main", run_name="__main__", alter_sys=True)

@@ -22,6 +22,7 @@ from lockgate.database.migrate import prepare_database
 from lockgate.errors import BadInput, LockgateError
 from lockgate.registry.adoption import adopt_all
 from lockgate.registry.transaction import transaction
+from lockgate.server.identity_file import identity_file
 from lockgate.settings import BACKEND, REGISTRY, real_location
 from lockgate.workflow import people, policies
 from lockgate.workflow.sealed import seal_what_serves
@@ -39,6 +40,7 @@ def serve(host: str, port: int, workers: int, policy_file: str | None) -> None:
     if (warning := untested(version("mlflow"))) is not None:
         _console.print(warning, style="yellow")
     _check_free(host, port)
+    identity_file(os.environ.get("LOCKGATE_IDENTITY"))
     with calling(LOCKGATE):
         once = _prepare(policy_file)
     _say_where(host, port, once)
@@ -50,6 +52,8 @@ def serve(host: str, port: int, workers: int, policy_file: str | None) -> None:
         workers=workers,
         log_config=str(_UVICORN_LOG_CONFIG),
         server_header=False,
+        # `lockgate.server.proxies` decides whose word is taken on where a call comes from.
+        proxy_headers=False,
         # A worker imports for several seconds, on a busy machine for many.
         timeout_worker_healthcheck=120,
     )
