@@ -141,6 +141,13 @@ class TokenBody(_Body):
     expires: Annotated[str | None, Field(max_length=20)] = None
 
 
+class IdentityBody(_Body):
+    """Say who somebody is to an OpenID provider."""
+
+    issuer: Name
+    subject: Name
+
+
 class GateView(BaseModel):
     """A gate and what it came to."""
 
@@ -512,6 +519,20 @@ class TokenList(BaseModel):
     """Valid tokens, newest first."""
 
     tokens: list[TokenView]
+
+
+class IdentityView(BaseModel):
+    """Who somebody is to an OpenID provider."""
+
+    name: str
+    issuer: str
+    subject: str
+
+
+class IdentityList(BaseModel):
+    """Who people are to OpenID providers, by name."""
+
+    identities: list[IdentityView]
 
 
 class AuditView(BaseModel):

@@ -34,6 +34,7 @@ _COMMANDS = {
     "policy": ("policy:policy", "Validate, apply and show the policy."),
     "users": ("people:users", "Add and list people and service accounts."),
     "tokens": ("people:tokens", "Create, list and revoke tokens."),
+    "identities": ("identities:identities", "Link people to OpenID providers."),
     "audit": ("audit:audit", "Read the audit log."),
 }
 
