@@ -135,14 +135,11 @@ def sign_in_pages(
         except LockgateError as error:
             if not isinstance(error, NotFound):
                 signing_in.refused_by_provider(engine, name, address, error.message)
-            answer = form(request, error.status, kept.get("next", ""), error.message)
-        else:
-            session = signing_in.begin(
-                engine, principal, f"provider {provider.name}", address, session_cookie(request.headers)
-            )
-            answer = entered(request, session, kept["next"])
-        delete_cookie(answer, _AWAY_COOKIE, settings)
-        return answer
+            return form(request, error.status, kept.get("next", ""), error.message)
+        # What the browser kept while away stays for its minutes: without a code, which works once, it is of no use, and
+        # MLflow's middleware lets only one cookie of an answer through.
+        how, replaces = f"provider {provider.name}", session_cookie(request.headers)
+        return entered(request, signing_in.begin(engine, principal, how, address, replaces), kept["next"])
 
     def going(request: Request, kept: dict[str, str]) -> SigningIn:
         provider = _provider(identity, kept["provider"])
