@@ -24,11 +24,12 @@ class Claimed:
 def claimed(provider: Provider, claims: Mapping[str, Any]) -> Claimed:
     """Read the claims of a token that was found valid. Only groups that the file maps mean anything."""
     said = claims.get(provider.groups_claim)
+    name = claims.get(provider.name_claim)
     theirs = [group for group in (said if isinstance(said, list) else [said]) if isinstance(group, str)]
     return Claimed(
         provider.issuer,
         str(claims["sub"]),
-        str(claims.get(provider.name_claim) or ""),
+        name if isinstance(name, str) else "",
         frozenset(ours for group in theirs for ours in provider.groups.get(group, ())),
         tuple(dict.fromkeys(binding for group in theirs for binding in provider.roles.get(group, ()))),
     )

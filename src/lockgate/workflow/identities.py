@@ -118,16 +118,7 @@ def _brought_up_to_date(session: Session, provider: Provider, said: Claimed) -> 
     people.set_groups(session, known.id, groups)
     people.set_bindings(session, known.id, bindings)
     after = people.load(session, [known.id])[known.id]
-    entry = AuditEntry(
-        EventType.PRINCIPAL_CHANGED,
-        LOCKGATE.principal.name,
-        None,
-        "",
-        before=_shown(known),
-        after=_shown(after),
-        reason=f"the groups that {provider.name} gives",
-    )
-    record(session, entry, now(session))
+    _changed(session, _shown(known), _shown(after), f"the groups that {provider.name} gives")
     return after
 
 
@@ -151,6 +142,7 @@ def _provision(session: Session, provider: Provider, said: Claimed) -> Principal
     at = now(session)
     known = people.load(session, [people.add(session, said.name, Kind.USER, at)]).popitem()[1]
     sign_ins.link(session, known.id, said.issuer, said.subject, at)
+    _changed(session, {}, _shown(known), f"{provider.name} vouches for somebody new")
     _on_record(session, LOCKGATE, EventType.IDENTITY_LINKED, known, said.issuer, said.subject)
     return known
 
@@ -186,6 +178,13 @@ def _on_record(
         caller.principal.id or None,
         caller.address,
         after={"name": whose.name, "issuer": issuer, "subject": subject},
+    )
+    record(session, entry, now(session))
+
+
+def _changed(session: Session, before: dict[str, Any], after: dict[str, Any], why: str) -> None:
+    entry = AuditEntry(
+        EventType.PRINCIPAL_CHANGED, LOCKGATE.principal.name, None, "", before=before, after=after, reason=why
     )
     record(session, entry, now(session))
 
