@@ -12,7 +12,9 @@ from mlflow import MlflowClient
 from lockgate.access.credentials import new_token, token_digest
 from lockgate.access.session_tokens import form_token
 from tests.house import House, acting, form_of
+from tests.integration.test_access import basic
 from tests.provider.town import AUDIENCE, PROXY, Town
+from tests.statements import statements
 
 COOKIE = "lockgate_session"
 
@@ -173,6 +175,29 @@ def test_a_trusted_proxy_says_who_is_calling(town: Town) -> None:
     for name in ("nobody-here", "", "vic, admin"):
         answer = town.get(headers={"X-Forwarded-User": name}, transport=httpx.HTTPTransport(local_address=PROXY))
         assert answer.status_code == 401, name
+
+
+def test_knowing_who_calls_takes_one_statement(town: Town) -> None:
+    if not town.house.backend.startswith("postgresql"):
+        pytest.skip("only PostgreSQL tells what it is asked")
+    name = new_person(town.house, password="correct horse")
+    job = {"aud": AUDIENCE, "repository": "acme/fraud", "ref": "refs/heads/main"}
+    with town.browser() as browser:
+        assert town.sign_in(browser, name=name, password="correct horse").status_code == 303
+        ways = {
+            "token": ({"Authorization": f"Bearer {new_token_of(town.house, name)}"}, 1),
+            "job": ({"Authorization": f"Bearer {town.platform.token('x', **job)}"}, 1),
+            "session": ({"cookie": f"{COOKIE}={browser.cookies[COOKIE]}"}, 1),
+            "password": (basic(name, "correct horse"), 2),
+        }
+    said = {"aud": AUDIENCE, "preferred_username": f"{name}-jwt", "groups": ["ml-team"]}
+    ways["jwt"] = {"Authorization": f"Bearer {town.provider.token(f'sub-{name}', **said)}"}, 1
+    for way, (headers, expected) in ways.items():
+        path = f"{town.house.uri}/api/lockgate/v1/openapi.json"
+        assert httpx.get(path, headers=headers).status_code == 200
+        with statements(town.house.backend) as told:
+            assert httpx.get(path, headers=headers).status_code == 200
+        assert len([one for one in told if "lockgate_principals" in one]) == expected, (way, told)
 
 
 def test_no_secret_reaches_log_audit_or_events(town: Town) -> None:

@@ -65,7 +65,7 @@ class Keys:
         try:
             return verified(token, self._known(), entry.algorithms, entry.issuer, audience, at)
         except UnknownKey:
-            self._fetch(_AGAIN_SECONDS)
+            self._fetch(_AGAIN_SECONDS, wait=True)
         try:
             return verified(token, self._keys, entry.algorithms, entry.issuer, audience, at)
         except UnknownKey:
@@ -80,35 +80,36 @@ class Keys:
         self._known()
         return self._metadata
 
-    def _ask_metadata(self) -> dict[str, Any]:
-        found = _get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
-        if found.get("issuer") != self._issuer:
-            raise ProviderUnreachable(
-                "The identity provider calls itself another issuer than the identity file does. They must be the same "
-                "to the letter."
-            )
-        return found
-
     def _known(self) -> KeySet:
         if self._fetched is None or time.monotonic() - self._fetched > _FRESH_SECONDS:
-            self._fetch(_AGAIN_SECONDS if self._fetched else _AGAIN_WITHOUT_SECONDS)
+            # While one call asks, the others go on with the keys that there are.
+            self._fetch(_AGAIN_SECONDS if self._fetched else _AGAIN_WITHOUT_SECONDS, wait=self._fetched is None)
         return self._keys
 
-    def _fetch(self, not_before: float) -> None:
+    def _fetch(self, not_before: float, wait: bool) -> None:
         """Get the keys, unless they were asked for less than this many seconds ago."""
-        with self._lock:
+        if not self._lock.acquire(blocking=wait):
+            return
+        try:
             at = time.monotonic()
             if self._tried is None or at - self._tried >= not_before:
                 self._tried = at
-                try:
-                    self._metadata = self._ask_metadata()
-                    self._keys = public_keys(_get(_endpoint(self._metadata, "jwks_uri")))
-                    self._fetched = at
-                except ProviderUnreachable:
-                    _logger.warning("The identity provider %s does not answer as it should", self._issuer)
-            # Keys that were good this morning are better than nobody getting in.
-            if self._fetched is None or at - self._fetched > _STALE_SECONDS:
-                raise ProviderUnreachable(_NO_ANSWER)
+                self._ask(at)
+        finally:
+            self._lock.release()
+        # Keys that were good this morning are better than nobody getting in.
+        if self._fetched is None or at - self._fetched > _STALE_SECONDS:
+            raise ProviderUnreachable(_NO_ANSWER)
+
+    def _ask(self, at: float) -> None:
+        try:
+            metadata = _get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+            if metadata.get("issuer") != self._issuer:
+                raise ProviderUnreachable("it calls itself another issuer than the identity file does")
+            self._keys = public_keys(_get(_endpoint(metadata, "jwks_uri")))
+            self._metadata, self._fetched = metadata, at
+        except ProviderUnreachable as error:
+            _logger.warning("No keys from the identity provider %s: %s", self._issuer, error.message)
 
 
 class SigningIn:

@@ -29,6 +29,8 @@ def principal_of(engine: Engine, provider: Provider, said: Claimed) -> Principal
     """
     with reading(engine) as session:
         known = people.of_identity(session, said.issuer, said.subject)
+        if known is None:
+            _check_may_be_new(session, provider, said)
     if known is not None and _stands(provider, known, said):
         return known
     with transaction(engine) as session:
@@ -108,10 +110,10 @@ def links(engine: Engine, caller: Caller) -> list[dict[str, Any]]:
 
 
 def _brought_up_to_date(session: Session, provider: Provider, said: Claimed) -> Principal:
-    found = sign_ins.linked(session, said.issuer, said.subject)
-    known = people.load(session, [found])[found] if found is not None else _provision(session, provider, said)
-    if not known.active:
-        raise Unauthenticated(f"{known.name} has been deactivated. Ask an administrator.")
+    known = people.of_identity(session, said.issuer, said.subject)
+    if known is None:
+        _check_may_be_new(session, provider, said)
+        known = _provision(session, provider, said)
     if _stands(provider, known, said):
         return known
     groups, bindings = standing(provider, known, said)
@@ -122,13 +124,18 @@ def _brought_up_to_date(session: Session, provider: Provider, said: Claimed) -> 
     return after
 
 
-def _provision(session: Session, provider: Provider, said: Claimed) -> Principal:
-    """Make a principal without any standing for somebody new, if that is wanted; never give them somebody's name."""
+def _check_may_be_new(session: Session, provider: Provider, said: Claimed) -> None:
+    if sign_ins.linked(session, said.issuer, said.subject) is not None:
+        raise Unauthenticated("You have been deactivated here. Ask an administrator.")
     if not provider.provision:
         raise Unauthenticated(
             f"{provider.name} vouches for you, but nobody here is linked to your identity there. An administrator does "
             f"that with `lockgate identities link NAME --issuer {said.issuer} --subject {said.subject}`."
         )
+
+
+def _provision(session: Session, provider: Provider, said: Claimed) -> Principal:
+    """Make a principal without any standing for somebody new; never give them somebody's name."""
     try:
         check_new(NewPrincipal(said.name))
     except BadInput as error:
