@@ -13,6 +13,7 @@ $(STAMP): pyproject.toml
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	@echo "Installing Lockgate and what its tests need into $(VENV) (a minute or two) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m tests.provider
 	@touch $@
 
 setup: $(STAMP) browser  ## make the virtual environment, and install a browser for the tests

@@ -12,6 +12,8 @@ import pytest
 
 from lockgate.gates.document import DEFAULT_POLICY
 from tests.house import House
+from tests.provider.town import Town
+from tests.provider.town import town as open_town
 
 BACKENDS = ("sqlite", "postgresql")
 
@@ -80,3 +82,12 @@ def house(
         houses.opened[kind].apply_policy(DEFAULT_POLICY)
     houses.visitors[kind] = visitor
     return houses.opened[kind]
+
+
+@pytest.fixture(scope="session", params=BACKENDS)
+def town(
+    request: pytest.FixtureRequest, new_database: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Town]:
+    """A Lockgate with an OpenID provider, a CI platform and a proxy, on each kind of database."""
+    with open_town(tmp_path_factory.mktemp("town"), new_database(request.param)) as opened:
+        yield opened

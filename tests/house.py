@@ -5,6 +5,7 @@ pipeline's account; bot carries promotions out; oz operates; vic only looks; max
 """
 
 import os
+import re
 import secrets
 import signal
 import socket
@@ -235,6 +236,13 @@ class House:
             [str(SCRIPTS / "lockgate"), *arguments],
             env=environment, input=input, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
+
+
+def form_of(page: httpx.Response) -> dict[str, str]:
+    """Return what the forms of a page send along unseen."""
+    hidden = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text)
+    assert hidden, page.text
+    return dict(hidden)
 
 
 @contextmanager

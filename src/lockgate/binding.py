@@ -39,8 +39,11 @@ class Binding:
         """What the server itself speaks."""
         return "https" if self.ssl_certfile else "http"
 
-    def check(self) -> None:
+    def check(self, trusts_proxies: bool = False) -> None:
         """Refuse what would be insecure by accident.
+
+        Args:
+            trusts_proxies: Whether the identity file names proxies that are in front of this server.
 
         Raises:
             BadInput: with what to do instead.
@@ -51,12 +54,15 @@ class Binding:
             self._check_certificate()
         for proxy in self._proxies():
             _check_proxy(proxy)
-        if not (_is_loopback(self.host) or self.ssl_certfile or self.behind_proxy or self.insecure_http):
+        if not (
+            _is_loopback(self.host) or self.ssl_certfile or self.behind_proxy or trusts_proxies or self.insecure_http
+        ):
             raise BadInput(
                 f"On {self.host} others would send their tokens over plain HTTP, where everybody on the way can read "
                 "them. Serve TLS (--ssl-certfile FILE --ssl-keyfile FILE); or say which proxy does it in front of this "
-                "server (--behind-proxy ADDRESS), and let nobody else reach this port; or take the risk "
-                "(--insecure-http). Without any of them the server listens on this machine only (--host 127.0.0.1)."
+                "server (--behind-proxy ADDRESS, or trusted_proxies in --identity FILE), and let nobody else reach "
+                "this port; or take the risk (--insecure-http). Without any of them the server listens on this machine "
+                "only (--host 127.0.0.1)."
             )
 
     def _check_certificate(self) -> None:

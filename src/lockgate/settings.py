@@ -96,6 +96,9 @@ class WorkerSettings:
     static_prefix: str
     public_url: str
     max_body_mb: int = 10
+    identity_file: str = ""
+    #: Proxies whose word on address and scheme is taken, comma-separated.
+    behind_proxy: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "WorkerSettings":
@@ -104,4 +107,6 @@ class WorkerSettings:
             static_prefix=environment.get("_MLFLOW_STATIC_PREFIX", "").rstrip("/"),
             public_url=environment.get("LOCKGATE_PUBLIC_URL", ""),
             max_body_mb=int(environment.get("LOCKGATE_MAX_BODY_MB", "10")),
+            identity_file=environment.get("LOCKGATE_IDENTITY", ""),
+            behind_proxy=environment.get("LOCKGATE_BEHIND_PROXY", ""),
         )

@@ -153,6 +153,13 @@ class AccessBody(_Body):
     expect: Digest | None = None
 
 
+class IdentityBody(_Body):
+    """Say who somebody is to an OpenID provider."""
+
+    issuer: Name
+    subject: Name
+
+
 class GateView(BaseModel):
     """A gate and what it came to."""
 
@@ -575,6 +582,20 @@ class ExplanationView(BaseModel):
     target: str | None
     allowed: bool
     reasons: list[ReasonView]
+
+
+class IdentityView(BaseModel):
+    """Who somebody is to an OpenID provider."""
+
+    name: str
+    issuer: str
+    subject: str
+
+
+class IdentityList(BaseModel):
+    """Who people are to OpenID providers, by name."""
+
+    identities: list[IdentityView]
 
 
 class AuditView(BaseModel):

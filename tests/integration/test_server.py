@@ -11,7 +11,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from tests.conftest import BACKENDS
-from tests.house import ADMIN_TOKEN, House, acting, stock_server
+from tests.house import ADMIN_TOKEN, House, acting, form_of, stock_server
 
 NewDatabase = Callable[[str], str]
 
@@ -111,7 +111,7 @@ def test_the_first_start_prints_a_url_that_signs_in_once(new_database: NewDataba
                 refused = browser.post("/api/lockgate/v1/tokens", json={"principal": "admin"}, headers=headers)
                 assert refused.status_code == 403
             assert browser.get("/").status_code == 200
-            browser.post("/lockgate/sign-out", headers={"origin": house.uri})
+            browser.post("/lockgate/sign-out", data=form_of(entered), headers={"origin": house.uri})
             assert browser.get("/api/lockgate/v1/requests").status_code == 401
         with httpx.Client(base_url=house.uri) as another:
             assert another.get(found[0]).status_code == 401
@@ -122,7 +122,8 @@ def test_the_first_start_prints_a_url_that_signs_in_once(new_database: NewDataba
                 ("//evil.example", "/"),
                 ("http://x", "/"),
             ):
-                signed_in = another.post("/lockgate/sign-in", data={"token": made, "next": wanted})
+                form = {**form_of(another.get("/lockgate/sign-in")), "token": made, "next": wanted}
+                signed_in = another.post("/lockgate/sign-in", data=form, headers={"origin": house.uri})
                 assert (signed_in.status_code, signed_in.headers["location"]) == (303, leads)
         house.server.kill()
         before = len(house.server.log)

@@ -35,6 +35,7 @@ _COMMANDS = {
     "users": ("people:users", "Add and list people and service accounts."),
     "tokens": ("people:tokens", "Create, list and revoke tokens."),
     "access": ("access:access", "People and rights as a file; who may do what, and why."),
+    "identities": ("identities:identities", "Link people to OpenID providers."),
     "audit": ("audit:audit", "Read the audit log."),
 }
 

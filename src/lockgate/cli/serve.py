@@ -9,6 +9,7 @@ import click
 
 from lockgate.binding import Binding
 from lockgate.errors import BadInput
+from lockgate.server.identity_file import identity_file
 from lockgate.settings import DEFAULT_BACKEND, ServerSettings
 
 
@@ -141,6 +142,12 @@ def _prefix(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     help="Policy file to put in force. Without one, stage:Production and alias:champion need one approval.",
 )
 @click.option(
+    "--identity",
+    envvar="LOCKGATE_IDENTITY",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File that says which OpenID providers, CI platforms and proxies vouch for callers.",
+)
+@click.option(
     "--public-url",
     envvar="LOCKGATE_PUBLIC_URL",
     default="",
@@ -155,6 +162,7 @@ def server(
     insecure_http: bool,
     workers: int,
     policy: Path | None,
+    identity: Path | None,
     **options: Any,
 ) -> None:
     """Run MLflow's server with the gate in it.
@@ -172,7 +180,7 @@ def server(
     """
     binding = Binding(host, port, ssl_certfile, ssl_keyfile, behind_proxy, insecure_http)
     try:
-        binding.check()
+        binding.check(identity is not None and identity_file(str(identity)).trusted_proxies is not None)
     except BadInput as error:
         raise click.UsageError(error.message) from None
     os.environ.update(ServerSettings(**options).environment())
@@ -180,4 +188,6 @@ def server(
     os.environ["LOCKGATE_WORKERS"] = str(workers)
     if policy is not None:
         os.environ["LOCKGATE_POLICY"] = str(policy)
+    if identity is not None:
+        os.environ["LOCKGATE_IDENTITY"] = str(identity)
     runpy.run_module("lockgate.server.main", run_name="__main__", alter_sys=True)

@@ -12,7 +12,7 @@ from lockgate.access.caveats import Caveats, from_json, to_json
 from lockgate.access.principals import Kind, Principal
 from lockgate.access.roles import Role, RoleBinding
 from lockgate.database.engine import ClockMs, from_ms, to_ms
-from lockgate.database.tables import group_members, principals, role_bindings, tokens
+from lockgate.database.tables import group_members, identities, principals, role_bindings, tokens
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,10 @@ _OF_TOKEN = (
         or_(_parents.c.expires_at.is_(None), _parents.c.expires_at > ClockMs()),
     )
 )
+_OF_IDENTITY = _SELECT.join(identities, identities.c.principal_id == principals.c.id).where(
+    principals.c.active, identities.c.issuer == bindparam("issuer"), identities.c.subject == bindparam("subject")
+)
+_BY_NAME = _SELECT.where(principals.c.active, principals.c.name == bindparam("name"))
 _BY_ID = _SELECT.where(principals.c.id.in_(bindparam("ids", expanding=True)))
 _kin = principals.alias()
 _KIN = (
@@ -161,14 +165,15 @@ def of_token(session: Session, digest: str, use: str) -> Principal | None:
     return replace(_principal(list(found)), token_id=found[0].token_id, caveats=from_json(found[0].caveats))
 
 
-def stored_password(session: Session, name: str) -> tuple[int, str] | None:
-    """Return id and password hash of an active principal that has a password."""
-    row = session.execute(
-        select(principals.c.id, principals.c.password_hash).where(
-            principals.c.name == name, principals.c.active, principals.c.password_hash.is_not(None)
-        )
-    ).first()
-    return (row.id, row.password_hash) if row else None
+def of_identity(session: Session, issuer: str, subject: str) -> Principal | None:
+    """Return the active principal that an OpenID issuer's subject is."""
+    rows = session.execute(_OF_IDENTITY, {"issuer": issuer, "subject": subject})
+    return next(iter(_principals(rows)), None)
+
+
+def of_name(session: Session, name: str) -> Principal | None:
+    """Return the active principal of a name, for whoever proves by other means that this is who calls."""
+    return next(iter(_principals(session.execute(_BY_NAME, {"name": name}))), None)
 
 
 def add(session: Session, name: str, kind: Kind, now: datetime) -> int:
@@ -346,11 +351,4 @@ def revoke_sign_ins(session: Session, principal_id: int, now: datetime) -> None:
         update(tokens)
         .where(tokens.c.principal_id == principal_id, tokens.c.use == "sign-in", tokens.c.revoked_at.is_(None))
         .values(revoked_at=to_ms(now))
-    )
-
-
-def revoke_digest(session: Session, digest: str, now: datetime) -> None:
-    """Make the token with this digest invalid from now on."""
-    session.execute(
-        update(tokens).where(tokens.c.digest == digest, tokens.c.revoked_at.is_(None)).values(revoked_at=to_ms(now))
     )

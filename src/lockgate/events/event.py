@@ -54,6 +54,11 @@ class EventType(StrEnum):
     ARTIFACTS_CHANGED = "artifacts.changed"
     WEBHOOK_CHANGED = "webhook.changed"
     PRINCIPAL_CHANGED = "principal.changed"
+    SIGNED_IN = "sign_in.done"
+    SIGN_IN_REFUSED = "sign_in.refused"
+    SIGNED_OUT = "sign_out.done"
+    IDENTITY_LINKED = "identity.linked"
+    IDENTITY_UNLINKED = "identity.unlinked"
     TOKEN_CREATED = "token.created"  # noqa: S105
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
 

@@ -1,11 +1,12 @@
 """The policy file as text: reading it, with errors that name the line, and the default one."""
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from lockgate.errors import BadInput
@@ -51,7 +52,7 @@ _PARTS = (
     FreezeWindow,
     Changes,
 )
-_SETTINGS = sorted({field.alias or name for part in _PARTS for name, field in part.model_fields.items()})
+_Document = TypeVar("_Document", bound=BaseModel)
 
 
 _MOST_NESTED = 30
@@ -86,16 +87,35 @@ def read_policy(text: str) -> Policy:
     Raises:
         BadInput: naming each line that is wrong and what is allowed there.
     """
+    return read_document(text, Policy, "policy", _PARTS)
+
+
+def read_document(text: str, kind: type[_Document], called: str, parts: Sequence[type[BaseModel]]) -> _Document:
+    """Read a file of ours from YAML.
+
+    Args:
+        text: The file's content.
+        kind: What the file as a whole is.
+        called: What to call it in a sentence.
+        parts: All kinds of parts that it is made of, to suggest a setting in place of a misspelt one.
+
+    Returns:
+        The validated document.
+
+    Raises:
+        BadInput: naming each line that is wrong and what is allowed there.
+    """
     if len(text) > MAX_LENGTH:
-        raise BadInput(f"A policy file may have {MAX_LENGTH} characters; this one has {len(text)}.")
+        raise BadInput(f"A file of this kind ({called}) may have {MAX_LENGTH} characters; this one has {len(text)}.")
     root, data = parse_yaml(text)
     if not isinstance(data, dict):
-        raise BadInput("A policy is a mapping that starts with `version: 1` and has `rules`.")
+        raise BadInput(f"A file of this kind ({called}) is a mapping that starts with `version: 1`.")
     try:
-        return Policy.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
-        problems = [_problem(root, problem) for problem in error.errors()]
-        raise BadInput("The policy is not valid.\n" + "\n".join(problems), problems=problems) from None
+        settings = sorted({field.alias or name for part in parts for name, field in part.model_fields.items()})
+        problems = [_problem(root, problem, called, settings) for problem in error.errors()]
+        raise BadInput(f"The {called} is not valid.\n" + "\n".join(problems), problems=problems) from None
 
 
 def parse_yaml(text: str) -> tuple[yaml.Node | None, Any]:
@@ -138,10 +158,10 @@ def _refuse_repeated_keys(node: yaml.Node | None) -> None:
             _refuse_repeated_keys(item)
 
 
-def _problem(root: yaml.Node | None, error: ErrorDetails) -> str:
+def _problem(root: yaml.Node | None, error: ErrorDetails, called: str, settings: Sequence[str]) -> str:
     path = list(error["loc"])
     where = ".".join(str(part) for part in path)
-    return f"line {line_of(root, path)}: {where or 'policy'}: {_sentence(error)}"
+    return f"line {line_of(root, path)}: {where or called}: {_sentence(error, settings)}"
 
 
 def line_of(node: yaml.Node | None, path: list[Any]) -> int:
@@ -168,10 +188,10 @@ def _child(node: yaml.Node, part: Any) -> tuple[int, yaml.Node] | None:
     return None
 
 
-def _sentence(error: ErrorDetails) -> str:
+def _sentence(error: ErrorDetails, settings: Sequence[str]) -> str:
     match error["type"]:
         case "extra_forbidden":
-            near = get_close_matches(str(error["loc"][-1]), _SETTINGS, n=1)
+            near = get_close_matches(str(error["loc"][-1]), settings, n=1)
             return "there is no such setting here" + (f"; did you mean `{near[0]}`?" if near else "")
         case "int_parsing" | "int_type" | "int_from_float":
             return "must be a whole number, such as 1"

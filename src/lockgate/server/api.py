@@ -25,7 +25,7 @@ from lockgate.promotions.request import State
 from lockgate.promotions.target import Target
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict
-from lockgate.server import failures, view
+from lockgate.server import failures, identities, view
 from lockgate.server.paging import Listing
 from lockgate.wire import (
     AccessBody,
@@ -138,6 +138,7 @@ api = FastAPI(
     dependencies=[Depends(in_workspace)],
 )
 failures.install(api)
+api.include_router(identities.router)
 
 
 def _said(body: CommentBody | None) -> str | None:

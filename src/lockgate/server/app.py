@@ -7,12 +7,16 @@ from mlflow.server.fastapi_security import init_fastapi_security
 from starlette.types import ASGIApp
 
 from lockgate.server import databricks, failures, health
+from lockgate.server.access_log import keep_secrets_out
 from lockgate.server.api import api
+from lockgate.server.authentication import Authentication
 from lockgate.server.edge import Edge
 from lockgate.server.headers import BrowserHeaders
+from lockgate.server.identity_file import identity_file
 from lockgate.server.limits import Limits
 from lockgate.server.mlflow_app import governed_mlflow
 from lockgate.server.pages import pages
+from lockgate.server.proxies import Origins
 from lockgate.settings import WorkerSettings
 from lockgate.workflow.hasher import Hasher
 from lockgate.workflow.stores import stores
@@ -21,6 +25,8 @@ from lockgate.workflow.stores import stores
 def create_app() -> ASGIApp:
     """Return the application that a worker process serves; uvicorn calls this once in each."""
     settings = WorkerSettings.read()
+    identity = identity_file(settings.identity_file)
+    keep_secrets_out()
     house = stores()
     Hasher(house.registry.engine).start()
     app = FastAPI(title="Lockgate", docs_url=None, redoc_url=None, openapi_url=None)
@@ -32,9 +38,12 @@ def create_app() -> ASGIApp:
     app.mount(f"{settings.static_prefix}/api/lockgate/v1", api)
     for root in databricks.ROOTS:
         app.include_router(databricks.router, prefix=f"{settings.static_prefix}{root}")
-    app.include_router(pages(settings, house.registry.engine), prefix=f"{settings.static_prefix}/lockgate")
+    authentication = Authentication(house.registry.engine, identity)
+    ours = pages(settings, house.registry.engine, identity, authentication)
+    app.include_router(ours, prefix=f"{settings.static_prefix}/lockgate")
     app.mount("/", governed_mlflow())
     # What is loaded now stays: looking through all of it for garbage takes a tenth of the time of a promotion.
     gc.collect()
     gc.freeze()
-    return BrowserHeaders(Edge(Limits(app, settings), house.registry.engine, settings), settings)
+    edge = Edge(Limits(app, settings), house.registry.engine, settings, authentication)
+    return Origins(BrowserHeaders(edge, settings), identity.trusted_proxies, settings.behind_proxy)

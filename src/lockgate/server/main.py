@@ -23,6 +23,7 @@ from lockgate.database.migrate import prepare_database
 from lockgate.errors import BadInput, LockgateError
 from lockgate.registry.adoption import adopt_all
 from lockgate.registry.transaction import transaction
+from lockgate.server.identity_file import identity_file
 from lockgate.settings import BACKEND, REGISTRY, real_location
 from lockgate.workflow import people, policies
 from lockgate.workflow.sealed import seal_what_serves
@@ -40,6 +41,7 @@ def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
     if (warning := untested(version("mlflow"))) is not None:
         _console.print(warning, style="yellow")
     _check_free(binding.host, binding.port)
+    identity_file(os.environ.get("LOCKGATE_IDENTITY"))
     with calling(LOCKGATE):
         once = _prepare(policy_file)
     _say_where(binding, once)
@@ -51,12 +53,11 @@ def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
         workers=workers,
         ssl_certfile=binding.ssl_certfile or None,
         ssl_keyfile=binding.ssl_keyfile or None,
-        # Said in any case: uvicorn believes callers on this machine if it is told nothing.
-        proxy_headers=bool(binding.behind_proxy),
-        forwarded_allow_ips=binding.behind_proxy,
         http="lockgate.server.protocol:BoundedProtocol",
         log_config=str(_UVICORN_LOG_CONFIG),
         server_header=False,
+        # `lockgate.server.proxies` decides whose word is taken on where a call comes from.
+        proxy_headers=False,
         # A worker imports for several seconds, on a busy machine for many.
         timeout_worker_healthcheck=120,
     )

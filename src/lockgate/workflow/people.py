@@ -26,7 +26,6 @@ _RESERVED = ("lockgate", "system", "anonymous")
 _MIN_PASSWORD = 8
 _MAX_PASSWORD = 1024
 _STRONG_ROLES = (Role.MAINTAINER, Role.ADMIN)
-SESSION_LIFETIME = timedelta(hours=12)
 SIGN_IN_LIFETIME = timedelta(hours=1)
 ADMIN = "admin"
 
@@ -68,7 +67,7 @@ def add(engine: Engine, caller: Caller, new: NewPrincipal) -> tuple[Principal, b
         BadInput: if a value is not allowed.
         Refused: if the caller may not, or would give away more than maintainers can.
     """
-    _check_new(new)
+    check_new(new)
     caller.require(Permission.GOVERN)
     with transaction(engine) as session:
         take_people_turn(session)
@@ -259,45 +258,16 @@ def _admin(session: Session, at: datetime) -> Principal:
     return after
 
 
-def sign_in(engine: Engine, token: str, use: str) -> tuple[str, Principal] | None:
-    """Begin a browser session for the owner of a token.
+def check_new(new: NewPrincipal) -> None:
+    """Refuse values that no principal may have.
 
-    Args:
-        engine: The registry's database.
-        token: The token.
-        use: `api`, or `sign-in` for one that works once and is used up by this.
-
-    Returns:
-        The session's token and the principal; None if the token is not valid.
+    Raises:
+        BadInput: saying which, and what is allowed.
     """
-    with transaction(engine) as session:
-        at = now(session)
-        digest = token_digest(token)
-        principal = people.of_token(session, digest, use)
-        if principal is None:
-            return None
-        if use == "sign-in":
-            people.revoke_sign_ins(session, principal.id, at)
-        session_token = new_token()
-        # A session that an API token began ends with it.
-        parent = digest if use == "api" else None
-        people.add_token(
-            session,
-            principal.id,
-            token_digest(session_token),
-            "session",
-            at,
-            at + SESSION_LIFETIME,
-            parent,
-            principal.caveats,
-        )
-        return session_token, principal
-
-
-def sign_out(engine: Engine, session_token: str) -> None:
-    """End a browser session."""
-    with transaction(engine) as session:
-        people.revoke_digest(session, token_digest(session_token), now(session))
+    check_principal_name(new.name)
+    check_groups(new.groups)
+    if new.password is not None and not _MIN_PASSWORD <= len(new.password) <= _MAX_PASSWORD:
+        raise BadInput(f"A password has {_MIN_PASSWORD} to {_MAX_PASSWORD} characters.")
 
 
 def check_principal_name(name: str) -> None:
@@ -309,13 +279,6 @@ def check_principal_name(name: str) -> None:
         )
     if name.lower() in _RESERVED:
         raise BadInput(f"The name {name!r} is Lockgate's own. Choose another one.")
-
-
-def _check_new(new: NewPrincipal) -> None:
-    check_principal_name(new.name)
-    check_groups(new.groups)
-    if new.password is not None and not _MIN_PASSWORD <= len(new.password) <= _MAX_PASSWORD:
-        raise BadInput(f"A password has {_MIN_PASSWORD} to {_MAX_PASSWORD} characters.")
 
 
 def check_groups(groups: Iterable[str]) -> None:

@@ -1,0 +1,152 @@
+"""Finding out who is calling, from what the call brings along."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+
+from sqlalchemy import Engine
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from lockgate.access.claims import claimed
+from lockgate.access.credentials import TOKEN_PREFIX, token_digest
+from lockgate.access.identity import IdentityFile, Platform, Provider
+from lockgate.access.jwt import claimed_issuer, looks_like_jwt
+from lockgate.access.principals import Principal
+from lockgate.database import people
+from lockgate.errors import Unauthenticated
+from lockgate.registry.transaction import reading
+from lockgate.server.last_use import LastUse
+from lockgate.server.oidc import Keys
+from lockgate.server.proxies import forwarded_user
+from lockgate.workflow import identities, signing_in
+from lockgate.workflow.signing_in import WRONG_PASSWORD
+
+SESSION_COOKIE = "lockgate_session"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Who is calling, and whether their browser says so by itself whatever page makes it call."""
+
+    principal: Principal
+    by_itself: bool = False
+    session: str | None = None
+
+
+class Authentication:
+    """Knows the ways to show who one is.
+
+    Args:
+        engine: The registry's database, where principals are.
+        identity: The identity file.
+    """
+
+    def __init__(self, engine: Engine, identity: IdentityFile) -> None:
+        self._engine = engine
+        self._identity = identity
+        self._last_use = LastUse(engine)
+        self._keys = {entry.issuer: Keys(entry.issuer) for entry in identity.issuers}
+
+    def keys(self, issuer: str) -> Keys:
+        """Return the keys of an issuer of the file, the same for all calls of this process."""
+        return self._keys[issuer]
+
+    def who(self, request: Request) -> Found:
+        """Return who is calling.
+
+        Raises:
+            Unauthenticated: if nobody known is.
+        """
+        header = request.headers.get("authorization")
+        if header is not None:
+            return Found(self._by_header(header, caller_address(request)))
+        name = forwarded_user(request.scope)
+        if name is not None:
+            return Found(identities.named(self._engine, name), by_itself=True)
+        session = session_cookie(request.headers)
+        if session is None:
+            raise Unauthenticated(
+                "Sign in first: set MLFLOW_TRACKING_TOKEN (`lockgate tokens create` makes one), or "
+                "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
+            )
+        return Found(self._by_token(session, "session"), by_itself=True, session=session)
+
+    def _by_header(self, header: str, address: str) -> Principal:
+        scheme, _, credentials = header.partition(" ")
+        if scheme.lower() == "bearer":
+            return self._by_bearer(credentials.strip())
+        if scheme.lower() == "basic":
+            return self._by_basic(*_decode_basic(credentials.strip()), address)
+        raise Unauthenticated("This way to authenticate is not known here. Use a bearer token or basic.")
+
+    def _by_bearer(self, token: str) -> Principal:
+        if looks_like_jwt(token):
+            return self._by_jwt(token)
+        return self._by_token(token, "api")
+
+    def _by_token(self, token: str, use: str) -> Principal:
+        with reading(self._engine) as session:
+            found = people.of_token(session, token_digest(token), use)
+        if found is None:
+            raise Unauthenticated(
+                "The token is not valid (any more). An administrator makes a new one with `lockgate tokens create`."
+            )
+        if use == "api":
+            self._last_use.note(found.token_id)
+        return found
+
+    def _by_basic(self, name: str, password: str, address: str) -> Principal:
+        if not password.startswith(TOKEN_PREFIX):
+            return signing_in.by_password(self._engine, name, password, address)
+        owner = self._by_token(password, "api")
+        if owner.name != name:
+            raise Unauthenticated(WRONG_PASSWORD)
+        return owner
+
+    def _by_jwt(self, token: str) -> Principal:
+        entry = self._identity.issuing(claimed_issuer(token))
+        if entry is None or not entry.audience:
+            raise Unauthenticated(
+                "Tokens of this issuer are not accepted here. The server's identity file names the issuers that are."
+            )
+        claims = self._keys[entry.issuer].claims(entry, token, entry.audience)
+        match entry:
+            case Provider():
+                return identities.principal_of(self._engine, entry, claimed(entry, claims))
+            case Platform():
+                account = entry.account_for(claims)
+                if account is None:
+                    raise Unauthenticated(
+                        "The job's token is genuine, but no entry of the server's identity file trusts a job with its "
+                        "claims (repository, branch, environment, ...)."
+                    )
+                return identities.service_account(self._engine, account)
+
+
+def caller_address(request: Request) -> str:
+    """Return where a call comes from."""
+    return request.client.host if request.client else ""
+
+
+def session_cookie(headers: Headers) -> str | None:
+    """Return the session that a browser sends, if it sends one."""
+    return cookie(headers, SESSION_COOKIE)
+
+
+def cookie(headers: Headers, name: str) -> str | None:
+    """Return a cookie, if there is one of this name."""
+    try:
+        cookies: Mapping[str, object] = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return None
+    return str(getattr(cookies.get(name), "value", "")) or None
+
+
+def _decode_basic(credentials: str) -> tuple[str, str]:
+    try:
+        name, _, password = base64.b64decode(credentials, validate=True).decode().partition(":")
+    except ValueError:
+        raise Unauthenticated("The basic credentials are malformed.") from None
+    return name, password

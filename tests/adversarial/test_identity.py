@@ -1,0 +1,310 @@
+"""Pretending to be somebody: forged tokens, headers, sessions and forms, and guessing. Each beside a call that passes."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from joserfc import jws
+from joserfc.jwk import RSAKey
+
+from tests.house import form_of
+from tests.integration.test_access import basic
+from tests.provider.town import AUDIENCE, PROXY, Town
+
+COOKIE = "lockgate_session"
+SAID = {"aud": AUDIENCE, "preferred_username": "nadia", "email": "nadia@acme.example", "groups": ["ml-team"]}
+
+
+def good(town: Town, alg: str = "RS256", **claims: Any) -> str:
+    return town.provider.token("sub-nadia", alg=alg, **{**SAID, **claims})
+
+
+def claims_of(town: Town) -> dict[str, Any]:
+    at = int(time.time())
+    return {"iss": town.provider.issuer, "sub": "sub-nadia", "iat": at, "exp": at + 300, **SAID}
+
+
+def encoded(part: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()
+
+
+def unsigned(town: Town) -> str:
+    return f"{encoded({'alg': 'none', 'kid': 'RS256'})}.{encoded(claims_of(town))}."
+
+
+def signed(town: Town, header: dict[str, Any], sign: Callable[[bytes], bytes]) -> str:
+    """Write a token as an attacker's own program would, whatever a library thinks of it."""
+    signed = f"{encoded(header)}.{encoded(claims_of(town))}"
+    return f"{signed}.{base64.urlsafe_b64encode(sign(signed.encode())).rstrip(b'=').decode()}"
+
+
+def signed_with_the_public_key(town: Town) -> str:
+    public = town.provider.key("RS256").as_pem(private=False)
+    return signed(town, {"alg": "HS256", "kid": "RS256"}, lambda text: hmac.digest(public, text, "sha256"))
+
+
+def signed_otherwise(town: Town) -> str:
+    key = town.provider.key("RS256")
+    return signed(town, {"alg": "RS512", "kid": "RS256"}, lambda text: _sign("RS512", text, key))
+
+
+def _sign(alg: str, text: bytes, key: Any) -> bytes:
+    return bytes(jws.JWSRegistry(algorithms=[alg]).get_alg(alg).sign(text, key))
+
+
+def with_own_key(town: Town, **header: Any) -> str:
+    own = RSAKey.generate_key(2048)
+    given = {name: own.as_dict(private=False) if value is None else value for name, value in header.items()}
+    return signed(town, {"alg": "RS256", "kid": "RS256", **given}, lambda text: _sign("RS256", text, own))
+
+
+def with_changed_claims(town: Town) -> str:
+    head, _, signature = good(town).split(".")
+    return f"{head}.{encoded({**claims_of(town), 'sub': 'sub-admin'})}.{signature}"
+
+
+def now() -> int:
+    return int(time.time())
+
+
+FORGED = {
+    "unsigned": unsigned,
+    "signed with the public key as a secret": signed_with_the_public_key,
+    "signed with its own key": with_own_key,
+    "brings its key along": lambda town: with_own_key(town, jwk=None),
+    "says where its key is": lambda town: with_own_key(town, jku=f"{town.house.uri}/jwks"),
+    "says where its certificate is": lambda town: with_own_key(town, x5u=f"{town.house.uri}/cert"),
+    "demands what we don't know": lambda town: town.provider.token(
+        "sub-nadia", header={"crit": ["b64"], "b64": True}, **SAID
+    ),
+    "genuine, but names a key's address": lambda town: town.provider.token(
+        "sub-nadia", header={"jku": f"{town.provider.issuer}/jwks"}, **SAID
+    ),
+    "another's claims under a genuine signature": with_changed_claims,
+    "another kind of signature with this key": signed_otherwise,
+    "of an unknown issuer": lambda town: good(town, iss="https://login.evil.example"),
+    "of an issuer that is nearly the right one": lambda town: good(town, iss=town.provider.issuer + "/"),
+    "of no issuer": lambda town: good(town, iss=None),
+    "of the other issuer, with this one's keys": lambda town: good(town, iss=town.platform.issuer),
+    "for another audience": lambda town: good(town, aud="another-app"),
+    "for the browser's client, not for the API": lambda town: good(town, aud="lockgate"),
+    "for nobody": lambda town: good(town, aud=None),
+    "for an audience that is no name": lambda town: good(town, aud={"a": AUDIENCE}),
+    "expired": lambda town: good(town, exp=now() - 120),
+    "never expires": lambda town: good(town, exp=None),
+    "expires at no time": lambda town: good(town, exp="tomorrow"),
+    "not valid yet": lambda town: good(town, nbf=now() + 600),
+    "issued in the future": lambda town: good(town, iat=now() + 600),
+    "of no subject": lambda town: good(town, sub=None),
+    "of an empty subject": lambda town: good(town, sub=""),
+    "of a subject that is no text": lambda town: good(town, sub=["sub-nadia"]),
+    "of an endless subject": lambda town: good(town, sub="x" * 300),
+    "with an unknown key": lambda town: town.provider.token("sub-nadia", header={"kid": "elsewhere"}, **SAID),
+    "with a key of another kind": lambda town: town.provider.token("sub-nadia", header={"kid": "ES256"}, **SAID),
+    "malformed": lambda _: "eyJ.eyJ.x",
+    "very long": lambda town: good(town, filler="x" * 100_000),
+}
+
+
+@pytest.mark.parametrize("how", FORGED)
+def test_a_forged_token_is_nobody(town: Town, how: str) -> None:
+    assert town.get(good(town)).status_code == 200
+    refused = town.get(FORGED[how](town))
+    assert refused.status_code in (401, 431), refused.text
+    assert refused.status_code == 431 or refused.json()["error_code"] == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "PS256", "EdDSA"])
+def test_every_signature_that_is_configured_is_believed(town: Town, alg: str) -> None:
+    assert town.get(good(town, alg)).status_code == 200
+    assert town.get(good(town, alg, nbf=now() + 20, aud=["x", AUDIENCE])).status_code == 200
+    # The platform's entry names only RS256.
+    job = {"aud": AUDIENCE, "repository": "acme/fraud", "ref": "refs/heads/main"}
+    assert town.get(town.platform.token("x", alg=alg, **job)).status_code == (200 if alg == "RS256" else 401)
+
+
+def test_unknown_keys_don_t_make_the_server_ask_the_provider_again_and_again(town: Town) -> None:
+    assert town.get(good(town)).status_code == 200
+    before = town.provider.keys_asked()
+    for _ in range(20):
+        header = {"kid": secrets.token_hex(4)}
+        assert town.get(town.provider.token("sub-nadia", header=header, **SAID)).status_code == 401
+    assert town.provider.keys_asked() - before <= 1
+
+
+def test_the_same_address_of_mail_and_name_are_not_the_same_person(town: Town) -> None:
+    assert town.get(good(town)).status_code == 200
+    impostor = town.provider.token("sub-impostor", **SAID)
+    refused = town.get(impostor)
+    assert (refused.status_code, "somebody's name" in refused.text) == (401, True)
+    for name in ("Nadia", "admin", "lockgate", "nadia@acme.example/../x", "", 7):
+        assert town.get(town.provider.token("sub-impostor", **{**SAID, "preferred_username": name})).status_code == 401
+
+
+def test_a_forwarded_user_is_believed_from_the_proxy_only(town: Town) -> None:
+    def call(peer: str, headers: list[tuple[str, str]]) -> int:
+        transport = httpx.HTTPTransport(local_address=peer)
+        with httpx.Client(base_url=town.house.uri, transport=transport, timeout=60) as client:
+            return client.get("/api/lockgate/v1/requests", headers=headers).status_code
+
+    user = ("X-Forwarded-User", "vic")
+    assert call(PROXY, [user]) == 200
+    for peer in ("127.0.0.1", "127.0.0.3"):
+        assert call(peer, [user]) == 401
+        for said in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Client-IP"):
+            assert call(peer, [user, (said, PROXY)]) == 401
+    # What the caller sent beside what the proxy says is not chosen from.
+    assert call(PROXY, [("X-Forwarded-User", "admin"), user]) == 401
+
+
+def test_an_address_is_on_record_as_the_proxy_says_it_and_as_nobody_else_does(town: Town) -> None:
+    for peer, recorded in ((PROXY, "203.0.113.9"), ("127.0.0.3", "127.0.0.3")):
+        name = f"p-{secrets.token_hex(4)}"
+        headers = {"Authorization": f"Bearer {town.house.tokens['admin']}", "X-Forwarded-For": "203.0.113.9"}
+        transport = httpx.HTTPTransport(local_address=peer)
+        with httpx.Client(base_url=town.house.uri, transport=transport, headers=headers, timeout=60) as client:
+            client.post("/api/lockgate/v1/principals", json={"name": name}).raise_for_status()
+        assert next(e for e in town.audit() if e["after"].get("name") == name)["address"] == recorded
+
+
+def test_a_session_that_somebody_planted_is_not_the_one_that_is_signed_in(town: Town) -> None:
+    with town.browser() as attacker, town.browser() as victim:
+        town.sign_in(attacker, token=town.house.tokens["vic"])
+        planted = attacker.cookies[COOKIE]
+        assert attacker.get("/api/lockgate/v1/requests").status_code == 200
+        victim.cookies.set(COOKIE, planted, path="/")
+        assert town.sign_in(victim, token=town.house.tokens["sue"]).status_code == 303
+        victims = [cookie.value for cookie in victim.cookies.jar if cookie.name == COOKIE and cookie.value != planted]
+        assert len(victims) == 1
+        # The planted one ended; and no value of the browser's choosing becomes a session.
+        assert attacker.get("/api/lockgate/v1/requests").status_code == 401
+        assert town.get(headers={"cookie": f"{COOKIE}={victims[0]}"}).status_code == 200
+        assert town.get(headers={"cookie": f"{COOKIE}={victims[0]}x"}).status_code == 401
+
+
+def test_an_answer_of_the_provider_is_of_use_in_the_browser_that_asked_only(town: Town) -> None:
+    with town.browser() as attacker, town.browser() as victim, httpx.Client(timeout=60) as at_provider:
+        there = attacker.get("/lockgate/sign-in/with", params={"provider": "Acme"})
+        back = town.provider.log_in(at_provider, there.headers["location"], "sub-nina")
+        victim.get("/lockgate/sign-in/with", params={"provider": "Acme"})
+        forced = victim.get(back)
+        assert (forced.status_code, COOKIE in victim.cookies) == (401, False)
+        mixed = attacker.get(back.replace("iss=", "iss=https%3A%2F%2Fevil.example&x="))
+        assert mixed.status_code == 401
+        assert attacker.get(back).status_code == 303
+        # Once.
+        assert attacker.get(back).status_code == 401
+        assert town.sign_in_with_provider(attacker, "sub-nina").status_code == 303
+
+
+def test_a_page_of_another_site_changes_nothing(town: Town) -> None:
+    model, uri = f"m-{secrets.token_hex(4)}", town.house.uri
+    with httpx.Client(base_url=uri, timeout=60) as browser:
+        own = {"origin": uri, "sec-fetch-site": "same-origin"}
+        hidden = form_of(browser.get("/lockgate/sign-in"))
+        filled = {**hidden, "token": town.house.tokens["ada"]}
+        # Nor does it sign somebody in under another's name.
+        for headers in ({}, {"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}):
+            assert browser.post("/lockgate/sign-in", data=filled, headers=headers).status_code == 403
+        without = {"token": town.house.tokens["ada"]}
+        assert browser.post("/lockgate/sign-in", data=without, headers=own).status_code == 403
+        assert browser.post("/lockgate/sign-in", data=filled, headers=own).status_code == 303
+        token = form_of(browser.get("/lockgate/requests"))["csrf_token"]
+        create, body = "/api/2.0/mlflow/registered-models/create", {"name": model}
+        plain = {"content": json.dumps(body)}
+        refused: list[dict[str, Any]] = [
+            {"json": body},
+            {"json": body, "headers": {"origin": "https://evil.example"}},
+            {"json": body, "headers": {"origin": "null"}},
+            {"json": body, "headers": {"origin": uri.replace("http:", "https:")}},
+            {"json": body, "headers": {"origin": uri, "sec-fetch-site": "same-site"}},
+            {"json": body, "headers": {"sec-fetch-site": "none"}},
+            {"json": body, "headers": {**own, "x-csrf-token": "wrong"}},
+            {"json": body, "headers": {"x-csrf-token": token, "origin": "https://evil.example"}},
+            {**plain, "headers": own},
+            {**plain, "headers": {**own, "content-type": "text/plain"}},
+            {"data": body, "headers": own},
+            {"files": {"f": b"x"}, "headers": own},
+        ]
+        for call in refused:
+            assert browser.post(create, **call).status_code == 403, call
+        # As MLflow's own UI sends it, and as a page of ours would.
+        assert browser.post(create, json=body, headers={"sec-fetch-site": "same-origin"}).status_code == 200
+        described = {"name": model, "description": "d"}
+        update = "/api/2.0/mlflow/registered-models/update"
+        assert browser.patch(update, json=described, headers={"origin": uri}).status_code == 200
+        headers = {**own, "x-csrf-token": token}
+        assert browser.post(create, content=json.dumps({"name": f"{model}-2"}), headers=headers).status_code != 403
+        # Signing out is a change too.
+        assert browser.post("/lockgate/sign-out", headers=own).status_code == 403
+        assert browser.post("/lockgate/sign-out", data={"csrf_token": "wrong"}, headers=own).status_code == 403
+        assert browser.get("/lockgate/requests").status_code == 200
+        assert browser.post("/lockgate/sign-out", data={"csrf_token": token}, headers=own).status_code == 303
+    # Without a browser there is nothing to forge.
+    assert town.house.http("ada").post(create, json={"name": f"{model}-3"}).status_code == 200
+
+
+def test_a_page_of_another_site_can_t_use_the_proxy_s_word_either(town: Town) -> None:
+    transport = httpx.HTTPTransport(local_address=PROXY)
+    with httpx.Client(base_url=town.house.uri, transport=transport, headers={"X-Forwarded-User": "ada"}) as browser:
+        create, body = "/api/2.0/mlflow/registered-models/create", {"name": f"m-{secrets.token_hex(4)}"}
+        assert browser.post(create, json=body, headers={"origin": "https://evil.example"}).status_code == 403
+        assert browser.post(create, data=body, headers={"sec-fetch-site": "same-origin"}).status_code == 403
+        assert browser.post(create, json=body, headers={"sec-fetch-site": "same-origin"}).status_code == 200
+
+
+def from_address(town: Town, address: str, headers: dict[str, str]) -> httpx.Response:
+    transport = httpx.HTTPTransport(local_address=PROXY)
+    return town.get(headers={**headers, "X-Forwarded-For": address}, transport=transport)
+
+
+def test_a_password_is_guessed_ten_times_and_no_more(town: Town) -> None:
+    house, name, other, nobody = town.house, *(f"p-{secrets.token_hex(4)}" for _ in range(3))
+    for known in (name, other):
+        house.call("admin", "POST", "/principals", {"name": known, "roles": ["viewer"], "password": "correct horse"})
+    token = house.call("admin", "POST", "/tokens", {"principal": name})["token"]
+
+    def guess(who: str, password: str, address: str) -> httpx.Response:
+        return from_address(town, address, basic(who, password))
+
+    # A success forgets the failures before it.
+    assert [guess(name, f"wrong {n}", f"198.51.100.{n}").status_code for n in range(9)] == [401] * 9
+    assert guess(name, "correct horse", "198.51.100.1").status_code == 200
+    for who in (name, nobody):
+        said = [guess(who, f"wrong {n}", f"198.51.100.{n}").json()["message"] for n in range(11)]
+        assert said[:10] == ["The user name or the password is wrong."] * 10
+        assert "Nothing more is tried before" in said[10]
+    # From anywhere, in the form too, and without looking at the password.
+    blocked = guess(name, "correct horse", "203.0.113.77")
+    assert (blocked.status_code, "UTC. Try again then, or use a token." in blocked.text) == (401, True)
+    with town.browser() as browser:
+        assert "Nothing more is tried" in town.sign_in(browser, name=name, password="correct horse").text
+        # The account's token lets in all the same, whichever way, and so does everybody else's password.
+        assert town.sign_in(browser, token=token).status_code == 303
+    assert town.get(token).status_code == 200
+    assert guess(name, token, "203.0.113.77").status_code == 200
+    assert guess(other, "correct horse", "203.0.113.77").status_code == 200
+    # Until the time has come.
+    key = hashlib.sha256(f"account\0{name}".encode()).hexdigest()
+    house.sql(f"UPDATE lockgate_attempts SET since = since - 900000 WHERE key = '{key}'")
+    assert guess(name, "correct horse", "203.0.113.77").status_code == 200
+
+
+def test_one_address_guesses_at_few_names(town: Town) -> None:
+    house, name = town.house, f"p-{secrets.token_hex(4)}"
+    house.call("admin", "POST", "/principals", {"name": name, "roles": ["viewer"], "password": "correct horse"})
+    for n in range(50):
+        assert from_address(town, "192.0.2.1", basic(f"nobody-{n}", "guess")).status_code == 401
+    blocked = from_address(town, "192.0.2.1", basic(name, "correct horse"))
+    assert (blocked.status_code, "from this address" in blocked.text) == (401, True)
+    assert from_address(town, "192.0.2.1", {"Authorization": f"Bearer {house.tokens['vic']}"}).status_code == 200
+    assert from_address(town, "192.0.2.2", basic(name, "correct horse")).status_code == 200
+    recorded = [e for e in town.audit() if e["address"] == "192.0.2.1"]
+    assert len(recorded) == 50

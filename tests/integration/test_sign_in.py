@@ -1,0 +1,247 @@
+"""Signing in: with a provider, as a CI job, through a proxy, with password or token; sessions and what is on record."""
+
+import hashlib
+import re
+import secrets
+import time
+
+import httpx
+import pytest
+from mlflow import MlflowClient
+
+from lockgate.access.credentials import new_token, token_digest
+from lockgate.access.session_tokens import form_token
+from tests.house import House, acting, form_of
+from tests.integration.test_access import basic
+from tests.provider.town import AUDIENCE, PROXY, Town
+from tests.statements import statements
+
+COOKIE = "lockgate_session"
+
+
+def new_person(house: House, **given: object) -> str:
+    name = f"p-{secrets.token_hex(4)}"
+    house.call("admin", "POST", "/principals", {"name": name, "roles": ["viewer"], **given}, 201)
+    return name
+
+
+def new_token_of(house: House, name: str) -> str:
+    return str(house.call("admin", "POST", "/tokens", {"principal": name})["token"])
+
+
+def digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def test_somebody_new_signs_in_with_the_provider_and_gets_what_their_groups_give(town: Town) -> None:
+    with town.browser() as browser:
+        entered = town.sign_in_with_provider(browser, "sub-nina")
+        assert (entered.status_code, entered.headers["location"]) == (303, "/lockgate/requests")
+        assert "nina" in browser.get("/lockgate/requests").text
+    nina = town.principal("nina")
+    assert nina is not None
+    assert (nina["groups"], nina["roles"]) == (["senior"], ["reviewer", "viewer"])
+    assert {"sign_in.done", "identity.linked"} <= {e["action"] for e in town.audit() if "nina" in str(e)}
+    # Again, and it is the same person.
+    with town.browser() as browser:
+        assert town.sign_in_with_provider(browser, "sub-nina").status_code == 303
+    listed = town.house.cli("admin", "identities", "list").stdout
+    assert len(re.findall(r"^nina .*sub-nina$", listed, re.M)) == 1
+
+
+def test_somebody_without_a_mapped_group_is_known_but_may_do_nothing(town: Town) -> None:
+    with town.browser() as browser:
+        assert town.sign_in_with_provider(browser, "sub-omar").status_code == 303
+        answer = browser.get("/api/lockgate/v1/requests")
+        assert (answer.status_code, "has no role yet" in answer.text) == (403, True)
+
+
+def test_an_identity_never_takes_a_name_that_is_there_until_an_admin_links_it(town: Town) -> None:
+    link = ("--issuer", town.provider.issuer, "--subject", "sub-ada")
+    with town.browser() as browser:
+        refused = town.sign_in_with_provider(browser, "sub-ada")
+        assert refused.status_code == 401
+        assert "lockgate identities link ada" in refused.text
+        assert COOKIE not in browser.cookies
+        assert any(e["action"] == "sign_in.refused" and "somebody's name" in e["reason"] for e in town.audit())
+        assert town.house.cli("sue", "identities", "link", "ada", *link).returncode == 1
+        assert town.house.cli("admin", "identities", "link", "ada", *link).returncode == 0
+        assert town.house.cli("admin", "identities", "link", "sue", *link).returncode == 1
+        assert town.house.cli("admin", "identities", "link", "bot", "--issuer", "x", "--subject", "y").returncode == 1
+        assert town.sign_in_with_provider(browser, "sub-ada").status_code == 303
+        assert browser.get("/api/lockgate/v1/requests").status_code == 200
+    assert town.house.cli("admin", "identities", "unlink", "ada", *link).returncode == 0
+    with town.browser() as browser:
+        assert town.sign_in_with_provider(browser, "sub-ada").status_code == 401
+
+
+def test_a_bearer_token_of_the_provider_is_somebody_and_gives_and_takes_what_is_mapped(town: Town) -> None:
+    name = f"p-{secrets.token_hex(4)}"
+
+    def call(groups: object) -> int:
+        said = {"aud": AUDIENCE, "preferred_username": name, "groups": groups}
+        return town.get(town.provider.token(f"sub-{name}", **said)).status_code
+
+    assert call(["ml-team", "ml-seniors", "admin", "senior"]) == 200
+    known = town.principal(name)
+    assert known is not None
+    assert (known["groups"], known["roles"]) == (["senior"], ["reviewer", "viewer"])
+    town.house.call("admin", "PATCH", f"/principals/{name}", {"groups": ["senior", "risk"]})
+    assert call(["ml-team"]) == 200
+    known = town.principal(name)
+    assert known is not None
+    assert (known["groups"], known["roles"]) == (["risk"], ["viewer"])
+    assert call(None) == 403
+    assert call("ml-team") == 200
+    town.house.call("admin", "PATCH", f"/principals/{name}", {"active": False})
+    assert call(["ml-team"]) == 401
+
+
+def test_the_mlflow_client_works_with_a_job_token_and_no_stored_secret(town: Town) -> None:
+    claims = {"repository": "acme/fraud", "aud": AUDIENCE}
+    job = town.platform.token("repo:acme/fraud:ref:refs/heads/main", ref="refs/heads/main", **claims)
+    model = f"m-{secrets.token_hex(4)}"
+    with acting(town.house.uri, job) as client:
+        assert isinstance(client, MlflowClient)
+        client.create_registered_model(model)
+        House.new_version(client, model)
+    asked = town.house.ask(model, "1", "stage:Production", by="ada")
+    assert "ci" in asked["excluded"]
+    assert town.get(town.platform.token("x", ref="refs/tags/v1.2", **claims)).status_code == 200
+    for ref in ("refs/heads/feature", "refs/heads/main2", "", None, ["refs/heads/main"]):
+        refused = town.get(town.platform.token("x", ref=ref, **claims))
+        assert (refused.status_code, "no entry" in refused.text) == (401, True), ref
+
+
+def test_password_and_token_let_a_browser_in_and_signing_out_ends_it(town: Town) -> None:
+    name = new_person(town.house, password="correct horse")
+    for filled in ({"name": name, "password": "correct horse"}, {"token": new_token_of(town.house, name)}):
+        with town.browser() as browser:
+            assert town.sign_in(browser, **filled).status_code == 303
+            kept = browser.cookies[COOKIE]
+            page = browser.get("/lockgate/requests")
+            assert name in page.text
+            assert browser.post("/lockgate/sign-out", data=form_of(page)).status_code == 303
+            assert COOKIE not in browser.cookies
+            assert town.get(headers={"cookie": f"{COOKIE}={kept}"}).status_code == 401
+    actions = [e["action"] for e in town.audit() if e["actor"] == name]
+    assert actions == ["sign_out.done", "sign_in.done"] * 2
+    with town.browser() as browser:
+        assert town.sign_in(browser, name=name, password="wrong horse").status_code == 401
+    refused = next(e for e in town.audit() if e["action"] == "sign_in.refused")
+    assert (refused["actor"], refused["after"]["name"], refused["outcome"]) == ("anonymous", name, "refused")
+
+
+def test_deactivation_and_revocation_end_a_session_at_once(town: Town) -> None:
+    name = new_person(town.house)
+    made = town.house.call("admin", "POST", "/tokens", {"principal": name})
+    with town.browser() as browser:
+        town.sign_in(browser, token=made["token"])
+        for active, status in ((False, 401), (True, 200)):
+            town.house.call("admin", "PATCH", f"/principals/{name}", {"active": active})
+            assert browser.get("/api/lockgate/v1/requests").status_code == status
+        town.house.call("admin", "DELETE", f"/tokens/{made['id']}")
+        assert browser.get("/api/lockgate/v1/requests").status_code == 401
+
+
+def test_a_session_in_use_gets_a_new_token_and_the_old_one_ends(town: Town) -> None:
+    name = new_person(town.house, password="correct horse")
+    with town.browser() as browser:
+        town.sign_in(browser, name=name, password="correct horse")
+        young = browser.cookies[COOKIE]
+        browser.get("/api/lockgate/v1/requests")
+        assert browser.cookies[COOKIE] == young
+        rest, _, issued = young.rpartition(".")
+        old = f"{rest}.{int(issued) - 3600}"
+        town.house.sql(f"UPDATE lockgate_tokens SET digest = '{digest(old)}' WHERE digest = '{digest(young)}'")
+        browser.cookies.clear()
+        browser.cookies.set(COOKIE, old, path="/")
+        answer = browser.get("/lockgate/requests")
+        new = answer.cookies[COOKIE]
+        assert new != old
+        assert form_token(new) == form_token(old)
+        headers = [{"cookie": f"{COOKIE}={one}"} for one in (old, new)]
+        # For calls under way; and it is not renewed twice.
+        both = [town.get(headers=one) for one in headers]
+        assert [one.status_code for one in both] == [200, 200]
+        assert [one.headers.get("set-cookie") for one in both] == [None, None]
+        town.house.sql(f"UPDATE lockgate_tokens SET expires_at = expires_at - 60000 WHERE digest = '{digest(old)}'")
+        assert [town.get(headers=one).status_code for one in headers] == [401, 200]
+
+
+def test_a_trusted_proxy_says_who_is_calling(town: Town) -> None:
+    via_proxy = httpx.HTTPTransport(local_address=PROXY)
+    assert town.get(headers={"X-Forwarded-User": "vic"}, transport=via_proxy).status_code == 200
+    for name in ("nobody-here", "", "vic, admin"):
+        answer = town.get(headers={"X-Forwarded-User": name}, transport=httpx.HTTPTransport(local_address=PROXY))
+        assert answer.status_code == 401, name
+
+
+def test_knowing_who_calls_takes_one_statement(town: Town) -> None:
+    if not town.house.backend.startswith("postgresql"):
+        pytest.skip("only PostgreSQL tells what it is asked")
+    name = new_person(town.house, password="correct horse")
+    job = {"aud": AUDIENCE, "repository": "acme/fraud", "ref": "refs/heads/main"}
+    with town.browser() as browser:
+        assert town.sign_in(browser, name=name, password="correct horse").status_code == 303
+        ways = {
+            "token": ({"Authorization": f"Bearer {new_token_of(town.house, name)}"}, 1),
+            "job": ({"Authorization": f"Bearer {town.platform.token('x', **job)}"}, 1),
+            "session": ({"cookie": f"{COOKIE}={browser.cookies[COOKIE]}"}, 1),
+            "password": (basic(name, "correct horse"), 2),
+        }
+    said = {"aud": AUDIENCE, "preferred_username": f"{name}-jwt", "groups": ["ml-team"]}
+    ways["jwt"] = {"Authorization": f"Bearer {town.provider.token(f'sub-{name}', **said)}"}, 1
+    for way, (headers, expected) in ways.items():
+        path = f"{town.house.uri}/api/lockgate/v1/openapi.json"
+        assert httpx.get(path, headers=headers).status_code == 200
+        with statements(town.house.backend) as told:
+            assert httpx.get(path, headers=headers).status_code == 200
+        assert len([one for one in told if "lockgate_principals" in one]) == expected, (way, told)
+
+
+def test_no_secret_reaches_log_audit_or_events(town: Town) -> None:
+    name = new_person(town.house, password="a very secret horse")
+    once, token = new_token(), new_token_of(town.house, name)
+    at = int(time.time() * 1000)
+    town.house.sql(
+        "INSERT INTO lockgate_tokens (principal_id, digest, use, created_at, expires_at) "
+        f"SELECT id, '{token_digest(once)}', 'sign-in', {at}, {at + 600_000} FROM lockgate_principals "
+        f"WHERE name = '{name}'"
+    )
+    job = town.platform.token("x", aud=AUDIENCE, repository="acme/fraud", ref="refs/heads/main")
+    bad = town.platform.token("x", aud=AUDIENCE, repository="acme/fraud", ref="refs/heads/other")
+    known = [*town.secrets, once, token, job, bad, "a very secret horse", "a wrong horse", "typed-into-the-name-field"]
+    with town.browser() as browser:
+        welcome = browser.get("/lockgate/sign-in", params={"token": once})
+        shown = re.search(r"lockgate_[\w-]+", welcome.text)
+        assert shown is not None
+        known += [shown[0], browser.cookies[COOKIE]]
+        assert town.sign_in(browser, token=token).status_code == 303
+        known.append(browser.cookies[COOKIE])
+        assert town.sign_in(browser, name="typed-into-the-name-field", password="a wrong horse").status_code == 401
+        assert town.sign_in_with_provider(browser, "sub-nina").status_code == 303
+        known += [browser.cookies[COOKIE], form_token(browser.cookies[COOKIE])]
+    assert [town.get(one).status_code for one in (token, job, bad)] == [200, 200, 401]
+    log = town.house.server.log
+    assert "GET /lockgate/sign-in HTTP" in log
+    assert "GET /lockgate/sign-in/callback HTTP" in log
+    seen = {"log": log, "audit": str(town.audit()), "export": town.house.cli("admin", "audit", "export").stdout}
+    for where, text in seen.items():
+        assert [secret for secret in {*known, *town.secrets} if secret in text] == [], where
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "says"),
+    [
+        (2, "version: 1\nprovider: []\n", "did you mean `providers`?"),
+        (4, "version: 1\nproviders:\n  - name: x\n    issuer: http://login.example\n    client_id: c\n", "https URL"),
+    ],
+)
+def test_a_wrong_file_stops_the_start_and_names_the_line(tmp_path, line: int, text: str, says: str) -> None:
+    file = tmp_path / "identity.yaml"
+    file.write_text(text)
+    house = House(tmp_path, f"sqlite:///{tmp_path}/never.db", "--identity", str(file))
+    with pytest.raises(RuntimeError, match=rf"line {line}: .*{re.escape(says)}"):
+        house.server.start()
+    assert not (tmp_path / "never.db").exists()
