@@ -103,7 +103,7 @@ def test_routers_let_nobody_through_to_what_is_not_classified() -> None:
         (["maintainer:pay-*"], {Right.OPEN, Right.READ, Right.WRITE, Right.MOVE, Right.GOVERN}),
         (["admin"], set(Right) - {Right.OFF}),
     ],
-    ids=str,
+    ids=lambda value: " ".join(sorted(str(one) for one in value)) or "none",
 )
 def test_who_is_let_through_where_objects_are_asked_about_later(bindings: list[str], let_in: set[Right]) -> None:
     assert {right for right in Right if passes(principal(*bindings), Need(right, On.RUN))} == let_in
