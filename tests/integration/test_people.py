@@ -249,6 +249,8 @@ def test_only_an_admin_says_who_is_who_and_it_is_on_record(house: House) -> None
     assert of_third["same_person_as"] == ann
     fourth = join(house, "viewer")
     house.call("admin", "PATCH", f"/principals/{ann}", {"same_person_as": fourth})
+    entries = house.call("admin", "GET", "/audit?max_results=3")["entries"]
+    assert {entry["after"]["name"] for entry in entries} == {ann, other, third}
     listed = {p["name"]: p["same_person_as"] for p in house.call("vic", "GET", "/principals")["principals"]}
     assert [listed[name] for name in (ann, other, third, fourth)] == [fourth, fourth, fourth, None]
     house.call("admin", "PATCH", f"/principals/{ann}", {"same_person_as": "bot"}, 400)
