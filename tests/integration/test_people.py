@@ -272,6 +272,19 @@ def test_somebody_answers_for_each_service_account(house: House) -> None:
     house.call("admin", "PATCH", f"/principals/{robot}", {"active": False})
 
 
+def test_a_pipelines_account_reports_checks_of_what_it_registered(house: House) -> None:
+    """Also if its owner may not approve that; but not of what its owner shaped."""
+    house.apply_policy(ONE_APPROVAL + "    gates: [{name: smoke, check: smoke}]\n")
+    owner = join(house, "contributor")
+    account = join(house, "contributor", kind="service", owner=owner)
+    for maker, outcome in ((account, "passed"), (owner, "pending")):
+        model = house.new_model(by=maker)
+        asked = house.ask(model, "1", TARGET)
+        body = {"model": model, "version": "1", "name": "smoke", "status": "success"}
+        house.call(account, "POST", "/checks", body, 201)
+        assert house.call("vic", "GET", f"/requests/{asked['id']}")["gates"][0]["outcome"] == outcome
+
+
 def test_an_account_that_nobody_answers_for_is_named(house: House) -> None:
     owner = join(house, "viewer")
     orphan, left = join(house, kind="service"), join(house, kind="service", owner=owner)
