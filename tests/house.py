@@ -1,7 +1,8 @@
 """A whole Lockgate for tests: the real server on a real database, and the same people in every test.
 
-junior and ada train and register models; sue is a senior who reviews; rex reviews but is no senior; ci is the
-pipeline's account; bot carries promotions out; oz operates; vic only looks; max maintains; admin administers.
+junior and ada train and register models; sue is a senior who reviews; rex reviews but is no senior; vic only looks, and
+answers for the accounts; ci is the pipeline's account; bot carries promotions out; oz operates; max maintains; admin
+administers.
 """
 
 import os
@@ -33,11 +34,11 @@ CAST: dict[str, dict[str, Any]] = {
     "sue": {"roles": ["reviewer", "contributor"], "groups": ["senior"]},
     "sam": {"roles": ["reviewer"], "groups": ["senior"]},
     "rex": {"roles": ["reviewer"]},
-    "ci": {"kind": "service", "roles": ["contributor", "releaser"]},
-    "bot": {"kind": "service", "roles": ["releaser", "contributor"]},
-    "relay": {"kind": "service", "roles": ["releaser"]},
-    "oz": {"roles": ["operator", "contributor"]},
     "vic": {"roles": ["viewer"]},
+    "ci": {"kind": "service", "roles": ["contributor", "releaser"], "owner": "vic"},
+    "bot": {"kind": "service", "roles": ["releaser", "contributor"], "owner": "vic"},
+    "relay": {"kind": "service", "roles": ["releaser"], "owner": "vic"},
+    "oz": {"roles": ["operator", "contributor"]},
     "max": {"roles": ["maintainer"]},
 }
 

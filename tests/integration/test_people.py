@@ -249,6 +249,8 @@ def test_only_an_admin_says_who_is_who_and_it_is_on_record(house: House) -> None
     assert of_third["same_person_as"] == ann
     fourth = join(house, "viewer")
     house.call("admin", "PATCH", f"/principals/{ann}", {"same_person_as": fourth})
+    entries = house.call("admin", "GET", "/audit?max_results=3")["entries"]
+    assert {entry["after"]["name"] for entry in entries} == {ann, other, third}
     listed = {p["name"]: p["same_person_as"] for p in house.call("vic", "GET", "/principals")["principals"]}
     assert [listed[name] for name in (ann, other, third, fourth)] == [fourth, fourth, fourth, None]
     house.call("admin", "PATCH", f"/principals/{ann}", {"same_person_as": "bot"}, 400)
@@ -268,6 +270,19 @@ def test_somebody_answers_for_each_service_account(house: House) -> None:
     assert "--owner" in house.call(robot, "POST", "/principals", body, 400)["message"]
     assert house.call(robot, "POST", "/principals", {**body, "owner": "vic"}, 201)["owner"] == "vic"
     house.call("admin", "PATCH", f"/principals/{robot}", {"active": False})
+
+
+def test_a_pipelines_account_reports_checks_of_what_it_registered(house: House) -> None:
+    """Also if its owner may not approve that; but not of what its owner shaped."""
+    house.apply_policy(ONE_APPROVAL + "    gates: [{name: smoke, check: smoke}]\n")
+    owner = join(house, "contributor")
+    account = join(house, "contributor", kind="service", owner=owner)
+    for maker, outcome in ((account, "passed"), (owner, "pending")):
+        model = house.new_model(by=maker)
+        asked = house.ask(model, "1", TARGET)
+        body = {"model": model, "version": "1", "name": "smoke", "status": "success"}
+        house.call(account, "POST", "/checks", body, 201)
+        assert house.call("vic", "GET", f"/requests/{asked['id']}")["gates"][0]["outcome"] == outcome
 
 
 def test_an_account_that_nobody_answers_for_is_named(house: House) -> None:

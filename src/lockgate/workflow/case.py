@@ -194,11 +194,11 @@ def weigh(
 ) -> Judgement:
     """Judge a matter: its gates, unless their results are given, its reviews, and whatever else stands in the way."""
     noted = about(session, matter.model, matter.version_id, now)
-    excluded = exclusions(session, matter.requester, matter.evidence)
+    excluded, makers = _excluded_and_makers(session, matter.requester, matter.evidence)
     incumbent = None
     if results is None:
         incumbent = _incumbent(session, stores, matter)
-        facts = _facts(session, matter, noted, incumbent, frozenset(excluded), now)
+        facts = _facts(session, matter, noted, incumbent, makers, now)
         results = tuple(result for rule in matter.rules for result in judge(rule, facts))
     on_hold = holds.on_version(session, matter.version_id) if noted.holds else []
     verdict = decide(
@@ -232,13 +232,22 @@ def _facts(
 
 def exclusions(session: Session, requester: str, evidence: Evidence) -> dict[str, str]:
     """Return who may not approve, each with why."""
+    return _excluded_and_makers(session, requester, evidence)[0]
+
+
+def _excluded_and_makers(session: Session, requester: str, evidence: Evidence) -> tuple[dict[str, str], frozenset[str]]:
+    """Return also who shaped the version themselves, with any of their accounts: not who only answers for an account
+    that did, which is as good a reporter of checks as any pipeline's."""
     excluded = dict.fromkeys(evidence.authors, "had a hand in the run behind this version")
     if evidence.registrar:
         excluded[evidence.registrar] = "registered this version"
     excluded[requester] = "asked for this promotion"
+    makers = set(excluded)
     for kin in people.kin_of(session, tuple(excluded)):
         excluded.setdefault(kin.name, _through(kin, excluded[kin.of]))
-    return excluded
+        if kin.owner is None:
+            makers.add(kin.name)
+    return excluded, frozenset(makers)
 
 
 def _through(kin: Kin, why: str) -> str:

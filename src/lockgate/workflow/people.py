@@ -196,7 +196,11 @@ def set_person(session: Session, caller: Caller, second: Principal, first_name: 
     if second.id == first.id:
         people.set_person(session, second.id, None)
     elif second.id != root.id:
+        taken_along = [account for account in people.every(session) if account.same_as == second.name]
         people.set_person(session, second.id, root.id)
+        after, at = people.load(session, [account.id for account in taken_along]), now(session)
+        for account in taken_along:
+            record_change(session, caller, account, after[account.id], at)
 
 
 def set_owner(session: Session, principal_id: int, name: str) -> None:
