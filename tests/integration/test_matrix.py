@@ -251,7 +251,9 @@ def lines(house: House) -> Iterator[str]:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 def test_who_gets_what_from_each_route(house: House) -> None:
+    # On PostgreSQL MLflow itself answers some calls of datasets with 400; who may do what, `test_spellings` asks on both.
     told = "\n".join(lines(house)) + "\n"
     if os.environ.get("LOCKGATE_WRITE_MATRIX"):
         MATRIX.write_text(told)
