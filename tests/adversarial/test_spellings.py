@@ -136,7 +136,9 @@ def test_no_spelling_writes_for_a_viewer_or_outside_a_pattern(
             described = (who, spelled, dict(sent))
             assert send(people[who], spelled, sent).status_code < 500 or who != "anonymous", described
             assert look(house, side) == before, described
-    assert look(house, inside) != (send(people["bounded"], path, {"json": body(inside)}), look(house, inside))[1]
+    before = look(house, inside)
+    send(people["bounded"], path, {"json": body(inside)})
+    assert look(house, inside) != before
 
 
 def test_no_spelling_uploads_for_a_viewer_or_outside_a_pattern(house: House, people: dict[str, httpx.Client]) -> None:
@@ -224,3 +226,23 @@ def test_a_folder_of_files_can_not_be_claimed_by_a_new_experiment(
     assert "may not choose where an experiment keeps its files" in answer.json()["message"]
     del claim["artifact_location"]
     assert people["bounded"].post("/api/2.0/mlflow/experiments/create", json=claim).status_code == 200
+
+
+def test_a_call_that_names_two_things_needs_both(house: House, people: dict[str, httpx.Client]) -> None:
+    inside, other, outside = furnish(house, INSIDE), furnish(house, INSIDE), furnish(house, OUTSIDE)
+    metric = {"key": "m", "value": 1.0, "timestamp": 1, "step": 0}
+
+    def calls(of: Side) -> Iterator[tuple[str, Sent]]:
+        yield "runs/log-metric", {"run_id": inside.run, **metric, "model_id": of.logged_model}
+        yield "runs/log-batch", {"run_id": inside.run, "metrics": [{**metric, "model_id": of.logged_model}]}
+        yield "runs/outputs", {"run_id": inside.run, "models": [{"model_id": of.logged_model, "step": 0}]}
+        yield "logged-models", {"experiment_id": inside.experiment, "name": "new", "source_run_id": of.run}
+        yield "traces/link-to-run", {"run_id": inside.run, "trace_ids": [inside.trace, of.trace]}
+        yield "model-versions/create", {"name": inside.model, "source": "s3://bucket/x", "run_id": of.run}
+
+    for path, body in calls(outside):
+        assert people["bounded"].post(f"/api/2.0/mlflow/{path}", json=body).status_code == 404, path
+    for path, body in list(calls(outside))[:-1]:  # What is only shown needs to be seen.
+        assert people["seeing"].post(f"/api/2.0/mlflow/{path}", json=body).status_code == 403, path
+    for path, body in calls(other):
+        assert people["bounded"].post(f"/api/2.0/mlflow/{path}", json=body).status_code == 200, path

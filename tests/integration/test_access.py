@@ -113,7 +113,8 @@ def test_patterns_bound_roles(house: House) -> None:
         ):
             with pytest.raises(MlflowException) as refused:
                 attempt()
-            assert refused.value.error_code == "PERMISSION_DENIED"
+            # The client looks at some models first, and finds none where it may not see any.
+            assert refused.value.error_code in ("PERMISSION_DENIED", "RESOURCE_DOES_NOT_EXIST")
     house.call(name, "POST", "/requests", {"model": other, "version": "1", "target": "alias:champion"}, 403)
     house.call(name, "PUT", "/policies", {"source": "version: 1\nrules: []\n"}, 403)
     asked = house.ask(model, "1", "alias:champion", by=name)

@@ -12,6 +12,7 @@ from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import create_fastapi_app
 from mlflow.store.tracking.abstract_store import AbstractStore
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore as Workspaces
 
 from lockgate.access.principals import Caller, Principal, calling
 from lockgate.access.roles import Permission, Role, RoleBinding
@@ -145,6 +146,7 @@ def test_every_method_that_writes_asks_first() -> None:
         name for name, method in methods(SqlAlchemyStore).items() if "read_only=False" in inspect.getsource(method)
     }
     assert {"create_run", "log_batch", "delete_trace_tag", "create_gateway_secret"} <= writing
+    writing |= {name for name, method in methods(Workspaces).items() if "read_only=False" in inspect.getsource(method)}
     for name in (name for name in writing if not name.startswith("_")):
         assert TOUCHES[name].permission in (Permission.WRITE, Permission.ADMINISTER), name
         assert name in vars(GovernedTrackingStore), name

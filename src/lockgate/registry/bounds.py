@@ -145,7 +145,7 @@ def _named(given: Mapping[str, Any], argument: str) -> Iterator[str]:
     value = given.get(name)
     for one in value if _are_several(value) else (value,):
         found = getattr(one, attribute) if attribute else one
-        if found is not None:
+        if found:
             yield str(found)
 
 
