@@ -457,7 +457,7 @@ def test_no_filter_and_no_token_breaks_a_search(
 @pytest.mark.parametrize("path", sorted(PAGED))
 def test_a_page_token_that_no_search_gave_is_refused_in_a_sentence(scene: Scene, path: str) -> None:
     is_get = path.split("/")[0] in ("registered-models", "model-versions")
-    for token in ("eyJvZmZzZXQiOiAtMX0=", "W10=", "eyJvZmZzZXQiOiA5OTk5OTk5OTk5OTk5OTk5OTk5OTl9"):
+    for token in ("W10=", "ü", "eyJvZmZzZXQiOiA5OTk5OTk5OTk5OTk5OTk5OTk5OTl9"):
         asked = {**PAGED[path], "page_token": token}
         http = scene.house.http(scene.near)
         answer = http.get(f"{API}/{path}", params=asked) if is_get else http.post(f"{API}/{path}", json=asked)
