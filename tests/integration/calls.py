@@ -771,12 +771,14 @@ PAGE_TOKENS = [
     "eyJvZmZzZXQiOiAyLjV9",  # {"offset": 2.5}
     "eyJvZmZzZXQiOiBudWxsfQ==",  # {"offset": null}
     "e30=",  # {}
-    "W10=",  # []
     "not base64",
     "bm90IGpzb24=",
-    "ü",
     "",
 ]
+BAD_TOKENS = {
+    "a list": "W10=",
+    "not ASCII": "ü",
+}
 BAD_OFFSETS = {
     "below 0": "eyJvZmZzZXQiOiAtMX0=",
     "beyond 63 bits": "eyJvZmZzZXQiOiAxMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwfQ==",
@@ -797,6 +799,10 @@ def searches(path: str) -> list[Call]:
         *[get(path, max_results=size) for size in MAX_RESULTS],
         *[get(path, max_results=2, page_token=token) for token in PAGE_TOKENS],
         *[named(f"an offset {at}", get(path, max_results=2, page_token=token)) for at, token in BAD_OFFSETS.items()],
+        *[
+            named(f"a page token that is {at}", get(path, max_results=2, page_token=token))
+            for at, token in BAD_TOKENS.items()
+        ],
         *[Call("GET", path, body={"max_results": size}) for size in (2, 2.0, 2.5, True, [2])],
         Call("GET", path, body={"filter": 7}),
         Call("GET", path, body={"order_by": "name"}),

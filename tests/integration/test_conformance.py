@@ -42,6 +42,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "* of a version beyond 63 bits": FAILS,
         "model-versions/search by a version beyond 63 bits": FAILS,
         "an offset beyond 63 bits": FAILS,
+        "a page token that is *": FAILS,
     },
     "postgresql": {
         "rename *to a taken name": SHOWS_SQL,
@@ -49,6 +50,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "archiving of a version of 5000 digits": SHOWS_SQL,
         "model-versions/search by a version beyond * bits": SHOWS_SQL,
         "an offset below 0": SHOWS_SQL,
+        "a page token that is *": FAILS,
         "an offset beyond 63 bits": SHOWS_SQL,
         "archive others, not a number: *": SHOWS_SQL,
         "archive others, other digits: *": READS_LESS,

@@ -1,7 +1,6 @@
 """What MLflow's searches are given and give back, where its own store would stumble or say too much."""
 
 import base64
-import binascii
 import functools
 import inspect
 import json
@@ -10,6 +9,7 @@ from typing import Any, TypeVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.dbmodels.models import SqlExperiment
+from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
 
 from lockgate.registry.visible import current_sight
@@ -51,10 +51,12 @@ def check_page_token(token: str | None) -> None:
     if not token:
         return
     try:
-        offset = json.loads(base64.b64decode(token, validate=True))["offset"]
-    except (binascii.Error, ValueError, TypeError, KeyError, RecursionError):
-        offset = None
-    if type(offset) is not int or not 0 <= offset < _MAX_OFFSET:
+        # What MLflow refuses, MLflow says; what it takes can still be more than it or a database can bear.
+        offset = SearchUtils.parse_start_offset_from_page_token(token)
+        json.loads(base64.b64decode(token).decode())  # as the search of logged models reads it
+    except (AttributeError, TypeError, ValueError, OverflowError, RecursionError):
+        offset = _MAX_OFFSET
+    if offset >= _MAX_OFFSET:
         raise MlflowException.invalid_parameter_value(
             "Invalid page token: this is not one that a search gave. Start again without one."
         )
