@@ -26,17 +26,24 @@ class Client:
 
     def post(self, path: str, body: Any) -> Any:
         """Call and return the answer; anything but success is an error."""
-        self._connection.request("POST", path, json.dumps(body), self._headers)
+        return self._call("POST", path, json.dumps(body))
+
+    def send(self, call: "Call") -> Any:
+        """Send a call: one without a body is a GET."""
+        return self._call("GET", call.path, None) if call.body is None else self.post(call.path, call.body)
+
+    def _call(self, method: str, path: str, body: str | None) -> Any:
+        self._connection.request(method, path, body, self._headers)
         answer = self._connection.getresponse()
         content = answer.read()
         if answer.status >= 300:
-            raise RuntimeError(f"POST {path}: {answer.status} {content.decode()}")
+            raise RuntimeError(f"{method} {path}: {answer.status} {content.decode()}")
         return json.loads(content) if content else None
 
 
 @dataclass(frozen=True)
 class Call:
-    """What is sent."""
+    """What is sent: a POST, or a GET if it has no body."""
 
     path: str
     body: Any
@@ -60,21 +67,21 @@ class Load:
         return self.latencies[int(share * (len(self.latencies) - 1))] * 1000
 
 
-def load(uri: str, token: str | None, calls: Sequence[Call]) -> Load:
-    """Send calls from eight clients at once, each sending its part one by one."""
+def load(uri: str, token: str | None, calls: Sequence[Call], clients: int = CLIENTS) -> Load:
+    """Send calls from some clients at once, each sending its part one by one."""
     latencies: list[float] = []
-    line = threading.Barrier(CLIENTS + 1)
+    line = threading.Barrier(clients + 1)
 
     def send(mine: Sequence[Call]) -> None:
         client = Client(uri, token)
         line.wait()
         for call in mine:
             begun = time.perf_counter()
-            client.post(call.path, call.body)
+            client.send(call)
             latencies.append(time.perf_counter() - begun)
 
-    with ThreadPoolExecutor(CLIENTS) as threads:
-        sent = [threads.submit(send, calls[which::CLIENTS]) for which in range(CLIENTS)]
+    with ThreadPoolExecutor(clients) as threads:
+        sent = [threads.submit(send, calls[which::clients]) for which in range(clients)]
         line.wait()
         begun = time.perf_counter()
         for one in sent:

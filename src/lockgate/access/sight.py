@@ -28,7 +28,9 @@ def sight_of(principal: Principal) -> Sight | None:
     if principal.may(Permission.READ):
         return None
     patterns = (binding.pattern for binding in principal.bindings if Permission.READ in PERMISSIONS[binding.role])
-    return Sight((tuple(dict.fromkeys(patterns)) if principal.active else (),))
+    seen = tuple(dict.fromkeys(patterns)) if principal.active else ()
+    left = (caveat.on if caveat.permits_somewhere(Permission.READ) else () for caveat in principal.caveats)
+    return Sight((seen, *(on for on in left if on is not None)))
 
 
 def sees(caller: Caller, name: str) -> bool:

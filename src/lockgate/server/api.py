@@ -25,7 +25,7 @@ from lockgate.promotions.request import State
 from lockgate.promotions.target import Target
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict
-from lockgate.server import failures, identities, view
+from lockgate.server import failures, identities, openapi, view
 from lockgate.server.paging import Listing
 from lockgate.wire import (
     AccessBody,
@@ -134,11 +134,12 @@ api = FastAPI(
     description="Promotion requests, reviews, checks, policies and people.",
     docs_url=None,
     redoc_url=None,
-    responses={"4XX": {"model": ErrorView}},
+    responses={"401": {"model": ErrorView}, "4XX": {"model": ErrorView}},
     dependencies=[Depends(in_workspace)],
 )
 failures.install(api)
 api.include_router(identities.router)
+openapi.describe(api)
 
 
 def _said(body: CommentBody | None) -> str | None:
@@ -148,7 +149,7 @@ def _said(body: CommentBody | None) -> str | None:
 # Requests
 
 
-@api.post("/requests", status_code=201)
+@api.post("/requests", status_code=201, responses={200: {"model": RequestView}})
 def ask(body: AskBody, house: House, caller: Calling, response: Response) -> RequestView:
     """Ask for a promotion. The same thing asked again is the same request, answered with 200."""
     case, is_new = submit.submit(house, body.model, body.version, Target.parse(body.target), body.comment)
