@@ -14,7 +14,9 @@ import pytest
 from joserfc import jws
 from joserfc.jwk import RSAKey
 
-from tests.house import form_of
+from lockgate.access.identity import Provider
+from lockgate.server.oidc import Keys, ProviderUnreachable
+from tests.house import form_of, free_port
 from tests.integration.test_access import basic
 from tests.provider.town import AUDIENCE, PROXY, Town
 
@@ -137,6 +139,17 @@ def test_unknown_keys_don_t_make_the_server_ask_the_provider_again_and_again(tow
         header = {"kid": secrets.token_hex(4)}
         assert town.get(town.provider.token("sub-nadia", header=header, **SAID)).status_code == 401
     assert town.provider.keys_asked() - before <= 1
+
+
+def test_a_provider_that_is_not_there_or_is_somebody_else_vouches_for_nobody(town: Town) -> None:
+    def ask(issuer: str) -> Any:
+        entry = Provider(name="x", issuer=issuer, client_id="x")
+        return Keys(issuer).claims(entry, good(town), (AUDIENCE,))["sub"]
+
+    assert ask(town.provider.issuer) == "sub-nadia"
+    for issuer in (f"http://127.0.0.1:{free_port()}", town.provider.issuer.replace("127.0.0.1", "localhost")):
+        with pytest.raises(ProviderUnreachable):
+            ask(issuer)
 
 
 def test_the_same_address_of_mail_and_name_are_not_the_same_person(town: Town) -> None:
