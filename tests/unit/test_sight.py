@@ -2,12 +2,14 @@
 
 import re
 import sqlite3
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lockgate.access.caveats import Caveat, caveats_of
 from lockgate.access.patterns import as_glob, as_regex
 from lockgate.access.principals import Principal
 from lockgate.access.roles import Permission, Role, RoleBinding
@@ -41,11 +43,22 @@ def test_a_pattern_means_the_same_to_a_database(pattern: str, name: str) -> None
 _ANN = Principal(1, "ann", bindings=(RoleBinding(Role.VIEWER, "pay-*"), RoleBinding(Role.REVIEWER, "*-[ab]")))
 
 
-@pytest.mark.parametrize("name", ["pay-x", "PAY-x", "x-a", "x-c", "pay", ""])
-def test_sight_is_the_permission_to_read(name: str) -> None:
-    sight = sight_of(_ANN)
+@pytest.mark.parametrize("name", ["pay-x", "pay-a", "PAY-x", "x-a", "x-c", "pay", ""])
+@pytest.mark.parametrize(
+    "who",
+    [
+        _ANN,
+        replace(_ANN, caveats=caveats_of([], ["*-a", "p*"])),
+        replace(_ANN, caveats=(*caveats_of(["promote"], ["*-a"]), *caveats_of([], ["pay-*"]))),
+        Principal(2, "adm", bindings=(RoleBinding(Role.ADMIN),), caveats=caveats_of([], ["pay-*"])),
+        Principal(2, "adm", bindings=(RoleBinding(Role.ADMIN),), caveats=(Caveat(only=frozenset()),)),
+    ],
+    ids=["a role", "a token", "a token of a token", "an admin's token", "a token that reads nothing"],
+)
+def test_sight_is_the_permission_to_read(who: Principal, name: str) -> None:
+    sight = sight_of(who)
     assert sight is not None
-    assert sight.shows(name) is _ANN.may(Permission.READ, name)
+    assert sight.shows(name) is who.may(Permission.READ, name)
 
 
 def test_who_reads_everything_is_not_limited() -> None:
