@@ -263,7 +263,7 @@ BODIES = [
     raw("POST", "registered-models/create", b'{"name": NaN}'),
     raw("POST", "registered-models/create", b'{"name": "half a \\ud83d pair"}'),
     raw("POST", "registered-models/create", b'{"name": "a comma too many",}'),
-    raw("POST", "registered-models/create", b"[" * 2000),
+    Call("POST", "registered-models/create", raw=b"[" * 2000, name="nested 2000 deep"),
     get("registered-models/search"),
     version("encoded twice", "runs:/<run>/model", runId="<run>", runLink="http://elsewhere"),
     version("encoded twice", "runs:/<run>/model", runId="<run>", run_id="<run>"),

@@ -43,6 +43,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "model-versions/search by a version beyond 63 bits": FAILS,
         "an offset beyond 63 bits": FAILS,
         "a page token that is *": FAILS,
+        "nested 2000 deep": FAILS,
     },
     "postgresql": {
         "rename *to a taken name": SHOWS_SQL,
@@ -51,6 +52,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "model-versions/search by a version beyond * bits": SHOWS_SQL,
         "an offset below 0": SHOWS_SQL,
         "a page token that is *": FAILS,
+        "nested 2000 deep": FAILS,
         "an offset beyond 63 bits": SHOWS_SQL,
         "archive others, not a number: *": SHOWS_SQL,
         "archive others, other digits: *": READS_LESS,
