@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Row, Select, String, bindparam, literal, null, select, union_all
+from sqlalchemy import CompoundSelect, Row, Select, String, and_, bindparam, literal, null, select, union_all
 from sqlalchemy.orm import Session
 
+from lockgate.database.tables import models, requests, versions
 from lockgate.registry.mlflow_tables import model_version_tags, model_versions, registered_model_tags
 
 
@@ -67,6 +68,21 @@ _SAID: CompoundSelect[Any] = union_all(
     ).where(registered_model_tags.c.workspace == bindparam("of"), registered_model_tags.c.name == bindparam("called")),
 )
 _LOCATION: Select[Any] = select(model_versions.c.source, model_versions.c.storage_location).where(*_of_version)
+_ASKED_FOR: Select[Any] = (
+    select(models.c.name, model_versions.c.source, model_versions.c.storage_location)
+    .select_from(requests)
+    .join(models, models.c.id == requests.c.model_id)
+    .join(versions, versions.c.id == requests.c.version_id)
+    .outerjoin(
+        model_versions,
+        and_(
+            model_versions.c.workspace == models.c.workspace,
+            model_versions.c.name == models.c.name,
+            model_versions.c.version == versions.c.number,
+        ),
+    )
+    .where(requests.c.id == bindparam("request"), requests.c.workspace == bindparam("of"))
+)
 
 
 def read_version(session: Session, workspace: str, name: str, number: int) -> KnownVersion:
@@ -90,6 +106,21 @@ def location_of(session: Session, workspace: str, name: str, number: int) -> str
     """Return where a version's files are; nothing if there is no such version."""
     row = session.execute(_LOCATION, _key(workspace, name, number)).first()
     return (row.storage_location or row.source or "") if row else ""
+
+
+@dataclass(frozen=True)
+class AskedFor:
+    """The version that a promotion request is about."""
+
+    model: str
+    #: Where its files are; nothing if it is gone.
+    location: str
+
+
+def asked_for(session: Session, workspace: str, request_id: int) -> AskedFor | None:
+    """Return what a promotion request is about; None if there is none of this number in the workspace."""
+    row = session.execute(_ASKED_FOR, {"of": workspace, "request": request_id}).first()
+    return AskedFor(row.name, row.storage_location or row.source or "") if row else None
 
 
 def _key(workspace: str, name: str, number: int) -> dict[str, Any]:

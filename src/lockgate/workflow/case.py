@@ -34,7 +34,7 @@ from lockgate.registry.aftermath import end
 from lockgate.registry.facts import Files, gather
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
-from lockgate.registry.versions import location_of
+from lockgate.registry.versions import asked_for
 from lockgate.reviews.standing import Review
 from lockgate.wire import rfc3339
 from lockgate.workflow.files import files_at
@@ -104,14 +104,14 @@ def request_named(stores: Stores, request_id: int) -> PromotionRequest:
         NotFound: if there is none in this workspace.
     """
     with reading(stores.registry.engine) as session:
-        return _named(session, stores, request_id)
-
-
-def _named(session: Session, stores: Stores, request_id: int) -> PromotionRequest:
-    found = requests.find(session, request_id, stores.registry.workspace)
+        found = requests.find(session, request_id, stores.registry.workspace)
     if found is None:
-        raise NotFound(f"There is no promotion request {request_id}. `lockgate requests` lists them.")
+        raise _no_request(request_id)
     return found
+
+
+def _no_request(request_id: int) -> NotFound:
+    return NotFound(f"There is no promotion request {request_id}. `lockgate requests` lists them.")
 
 
 @contextmanager
@@ -123,9 +123,10 @@ def opened(stores: Stores, request_id: int) -> Iterator[Opened]:
         Conflict: if it has ended.
     """
     with reading(stores.registry.engine) as session:
-        known = _named(session, stores, request_id)
-        location = location_of(session, known.workspace, known.model, known.version)
-    files = files_at(stores, location)
+        known = asked_for(session, stores.registry.workspace, request_id)
+    if known is None:
+        raise _no_request(request_id)
+    files = files_at(stores, known.location)
     with stores.registry.mutation(known.model) as begun:
         case = assess(begun, stores, requests.get(begun.session, request_id), files)
         yield Opened(begun, case, files)
