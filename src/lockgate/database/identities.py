@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.access.sight import Sight
@@ -29,14 +29,15 @@ class Version:
     """A version of a registered model."""
 
     id: str
-    model_id: str
     number: int
 
 
 # Composed once: that takes longer than asking.
-_MODEL = select(models).where(
+#: Of the living model of a name: `of` a workspace, `called` so.
+IS_ALIVE = and_(
     models.c.workspace == bindparam("of"), models.c.name == bindparam("called"), models.c.deleted_at.is_(None)
 )
+_MODEL = select(models).where(IS_ALIVE)
 _VERSION = select(versions).where(versions.c.model_id == bindparam("of"), versions.c.number == bindparam("numbered"))
 
 
@@ -88,12 +89,12 @@ def retire_model(session: Session, model_id: str, now: datetime) -> None:
 def version(session: Session, model_id: str, number: int) -> Version | None:
     """Return a version of a model by its number, deleted or not."""
     row = session.execute(_VERSION, {"of": model_id, "numbered": number}).first()
-    return Version(row.id, row.model_id, row.number) if row else None
+    return Version(row.id, row.number) if row else None
 
 
 def add_version(session: Session, model_id: str, number: int, created_at: int, registrar_id: int | None) -> Version:
     """Give a new version its id. `created_at` is MLflow's creation time in milliseconds."""
-    born = Version(new_id(), model_id, number)
+    born = Version(new_id(), number)
     session.execute(
         insert(versions).values(
             id=born.id,

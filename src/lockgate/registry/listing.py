@@ -13,8 +13,8 @@ MOST_FILES = 10_000
 TOO_MANY = f"There are more than {MOST_FILES:,} files, which is more than Lockgate hashes."
 
 
-class Unverifiable(Exception):
-    """The files can't be listed or read, or not in a way that proves anything.
+class Unread(Exception):
+    """The files could not be looked at.
 
     Args:
         reason: Why, in a sentence that everybody may read.
@@ -25,16 +25,12 @@ class Unverifiable(Exception):
         self.reason = reason
 
 
-class Unreachable(Exception):
-    """The storage does not answer now. That says nothing about the files: look again later.
+class Unverifiable(Unread):
+    """The files can't be listed or read, or not in a way that proves anything."""
 
-    Args:
-        reason: Why, in a sentence that everybody may read.
-    """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+class Unreachable(Unread):
+    """The storage does not answer now. That says nothing about the files: look again later."""
 
 
 class Changed(Exception):

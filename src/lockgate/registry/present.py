@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import and_, bindparam, literal, null, select, union_all
+from sqlalchemy import and_, literal, null, select, union_all
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import ClockMs, from_ms
-from lockgate.database.identities import Model, Version
+from lockgate.database.identities import IS_ALIVE, Model, Version
 from lockgate.database.tables import models, versions
 from lockgate.registry import pointers
 from lockgate.registry.pointers import Pointers
@@ -27,9 +27,6 @@ class Present:
 
 
 _held = pointers.HELD.subquery()
-_is_alive = and_(
-    models.c.workspace == bindparam("of"), models.c.name == bindparam("called"), models.c.deleted_at.is_(None)
-)
 # Composed once: that takes longer than asking.
 _PRESENT = union_all(
     select(
@@ -38,9 +35,9 @@ _PRESENT = union_all(
         ClockMs().label("number"),
         null().cast(models.c.id.type).label("id"),
     ),
-    select(literal("model"), models.c.name, models.c.created_at, models.c.id).where(_is_alive),
+    select(literal("model"), models.c.name, models.c.created_at, models.c.id).where(IS_ALIVE),
     select(_held.c.kind, _held.c.name, _held.c.version, versions.c.id).select_from(
-        _held.outerjoin(models, _is_alive).outerjoin(
+        _held.outerjoin(models, IS_ALIVE).outerjoin(
             versions, and_(versions.c.model_id == models.c.id, versions.c.number == _held.c.version)
         )
     ),
@@ -57,5 +54,5 @@ def read(session: Session, workspace: str, name: str) -> Present:
         now,
         known,
         pointers.of_rows((row.kind, row.name, row.number) for row in held),
-        {row.number: Version(row.id, known.id, row.number) for row in held if known and row.id is not None},
+        {row.number: Version(row.id, row.number) for row in held if row.id is not None},
     )

@@ -1,4 +1,4 @@
-"""What MLflow's registry tables say of a version and of its model, as far as evidence needs it, in one statement."""
+"""What MLflow's registry tables say of a version, as far as evidence and requests need it, a statement each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

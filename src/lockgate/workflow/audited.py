@@ -10,8 +10,9 @@ from lockgate.registry.adoption import identify_version
 from lockgate.registry.facts import gather
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
-from lockgate.workflow.case import Case, Matter, weigh
+from lockgate.workflow.case import Case
 from lockgate.workflow.files import look_at_files
+from lockgate.workflow.matter import Matter, weigh
 from lockgate.workflow.stores import Stores
 
 

@@ -7,7 +7,7 @@ from lockgate.access.roles import Permission
 from lockgate.access.selectors import join, matches_any
 from lockgate.access.sight import must_see, sees, sight_of
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import break_glass, history, holds, policies, requests
+from lockgate.database import break_glass, history, holds, policies, reviews
 from lockgate.database.break_glass import Emergency, NewEmergency
 from lockgate.database.history import NewDecision
 from lockgate.decisions.verdict import DecisionKind, uncovered, why_not_break_glass
@@ -23,9 +23,9 @@ from lockgate.registry.facts import Files, gather
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict, why_not
-from lockgate.workflow.case import Matter, exclusions, weigh
 from lockgate.workflow.decided import Decided
 from lockgate.workflow.files import look_at_files
+from lockgate.workflow.matter import Matter, exclusions, weigh
 from lockgate.workflow.sealed import seal
 from lockgate.workflow.stores import Stores
 from lockgate.workflow.submit import check_version
@@ -197,7 +197,7 @@ def _unmet(
     )
     rejected = (
         f"{rejection.by} rejected version {evidence.number} for {target} (request {rejection.request_id})."
-        for rejection in requests.rejections(begun.session, candidate_id, target)
+        for rejection in reviews.rejections(begun.session, candidate_id, target)
     )
     return (*rejected, *weigh(begun.session, stores, matter, begun.now).verdict.unmet)
 

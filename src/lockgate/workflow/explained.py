@@ -18,7 +18,7 @@ from lockgate.gates.policy import Policy, Rule
 from lockgate.promotions.request import PromotionRequest
 from lockgate.promotions.target import Target
 from lockgate.registry.transaction import reading
-from lockgate.workflow.case import exclusions
+from lockgate.workflow.matter import exclusions
 from lockgate.workflow.stores import Stores
 
 

@@ -23,9 +23,10 @@ from lockgate.registry.touches import Kind
 from lockgate.registry.transaction import reading
 from lockgate.workflow.afterwards import look_again
 from lockgate.workflow.audited import observe
-from lockgate.workflow.case import assess, held
+from lockgate.workflow.case import assess
 from lockgate.workflow.clearing import STAGING, decide_clearing
 from lockgate.workflow.files import look_at_files
+from lockgate.workflow.matter import held
 from lockgate.workflow.promote import carry_out, carry_out_if_on_approval
 from lockgate.workflow.rollback import carry_out_rollback, check_may_roll_back, served_before
 from lockgate.workflow.stores import Stores, stores

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from lockgate.access.principals import current_caller
 from lockgate.access.sight import must_see, sight_of
-from lockgate.database import history, identities, policies, requests
+from lockgate.database import history, identities, policies, requests, reviews
 from lockgate.database.engine import now
 from lockgate.database.history import Tenure
 from lockgate.decisions.verdict import Verdict
@@ -19,8 +19,9 @@ from lockgate.promotions.target import Target
 from lockgate.registry import pointers
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict as ReviewVerdict
-from lockgate.workflow.case import Case, assess, exclusions, request_named, study
+from lockgate.workflow.case import Case, assess, request_named, study
 from lockgate.workflow.files import look_at_files
+from lockgate.workflow.matter import exclusions
 from lockgate.workflow.stores import Stores
 from lockgate.workflow.submit import expire_overdue
 
@@ -80,9 +81,9 @@ def _case(session: Session, stores: Stores, found: PromotionRequest) -> Case:
         return study(session, stores, found, evidence, holder, now(session), results=requests.gates(session, found.id))
     rules = policies.of_version(session, found.policy_version).policy.rules_for(found.model, found.target)
     verdict = Verdict(requests.gates(session, found.id), True, ())
-    reviews = tuple(requests.reviews_of(session, [found.id]).get(found.id, ()))
+    given = tuple(reviews.of_requests(session, [found.id]).get(found.id, ()))
     excluded = exclusions(session, found.requester, evidence)
-    return Case(found, rules, evidence, None, reviews, excluded, verdict)
+    return Case(found, rules, evidence, None, given, excluded, verdict)
 
 
 def model_history(stores: Stores, name: str, target: Target | None, at: datetime | None) -> list[Tenure]:
@@ -114,6 +115,6 @@ def model_history(stores: Stores, name: str, target: Target | None, at: datetime
 def _approvers(session: Session, tenures: list[Tenure]) -> Mapping[int, tuple[str, ...]]:
     asked = {tenure.request_id for tenure in tenures if tenure.request_id is not None}
     return {
-        request_id: tuple(dict.fromkeys(r.reviewer.name for r in reviews if r.verdict is ReviewVerdict.APPROVE))
-        for request_id, reviews in requests.reviews_of(session, asked).items()
+        request_id: tuple(dict.fromkeys(r.reviewer.name for r in given if r.verdict is ReviewVerdict.APPROVE))
+        for request_id, given in reviews.of_requests(session, asked).items()
     }

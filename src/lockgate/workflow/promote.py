@@ -5,7 +5,7 @@ commit together.
 from dataclasses import replace
 
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import history, policies, requests
+from lockgate.database import history, policies, requests, reviews
 from lockgate.database.history import NewDecision
 from lockgate.decisions.verdict import DecisionKind, people_decide, why_not_carry_out
 from lockgate.errors import RefusedOnRecord
@@ -42,9 +42,7 @@ def promote(stores: Stores, request_id: int, comment: str | None = None) -> Case
         begun = found.begun
         done = carry_out(stores, begun, found.case)
         if said:
-            requests.add_review(
-                begun.session, done.request, begun.caller.principal.id, Verdict.COMMENT, said, begun.now
-            )
+            reviews.add(begun.session, done.request, begun.caller.principal.id, Verdict.COMMENT, said, begun.now)
     return look_again(stores, done)
 
 

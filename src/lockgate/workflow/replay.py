@@ -10,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.orm import Session
 
-from lockgate.database import checks, history, holds, identities, requests
+from lockgate.database import checks, history, holds, identities, requests, reviews
 from lockgate.database.history import Move, Tenure, held_before
 from lockgate.database.identities import Model
 from lockgate.database.noted import about
@@ -25,8 +25,8 @@ from lockgate.registry.facts import Files, gather, read_model_file
 from lockgate.registry.transaction import reading
 from lockgate.registry.versions import location_of
 from lockgate.reviews.standing import Review
-from lockgate.workflow.case import Matter, exclusions, foreign_files, obstacles
 from lockgate.workflow.files import locations_of
+from lockgate.workflow.matter import Matter, exclusions, foreign_files, obstacles
 from lockgate.workflow.stores import Stores
 
 _AT_ONCE = 100
@@ -324,7 +324,7 @@ def _look_up(session: Session, occasions: Sequence[_Occasion]) -> _Record:
     of_incumbents = {held.request_id for one in occasions if (held := one.incumbent) and held.request_id is not None}
     return _Record(
         frozen=requests.frozen(session, asked | of_incumbents),
-        reviews=requests.reviews_of(session, asked),
+        reviews=reviews.of_requests(session, asked),
         checks=checks.reports(session, {occasion.version_id for occasion in occasions}),
     )
 

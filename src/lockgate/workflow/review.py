@@ -7,7 +7,7 @@ from typing import Any
 from lockgate.access.principals import Principal
 from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import people, requests
+from lockgate.database import people, requests, reviews
 from lockgate.errors import BadInput, Conflict, ConflictOnRecord, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.promotions.request import PromotionRequest, State, valid_comment
@@ -81,7 +81,7 @@ def lift(stores: Stores, request_id: int, comment: str | None) -> PromotionReque
     known = request_named(stores, request_id)
     with stores.registry.mutation(known.model) as begun:
         caller = begun.caller.principal
-        rejections = requests.rejections_of(begun.session, request_id)
+        rejections = reviews.rejections_of(begun.session, request_id)
         if not rejections:
             raise Conflict(f"Promotion request {request_id} has no rejection that could be lifted.")
         for rejection in rejections:
@@ -91,7 +91,7 @@ def lift(stores: Stores, request_id: int, comment: str | None) -> PromotionReque
                     f"{rejection.by} rejected promotion request {request_id}; only {rejection.by} or a maintainer "
                     "lifts that."
                 )
-            requests.lift_rejection(begun.session, rejection.review_id, caller.id, begun.now)
+            reviews.lift_rejection(begun.session, rejection.review_id, caller.id, begun.now)
         request = requests.get(begun.session, request_id)
         _record(begun, EventType.REJECTION_LIFTED, request, {"rejected_by": [r.by for r in rejections]}, said)
         return request
@@ -117,10 +117,8 @@ def ask_again(stores: Stores, request_id: int, names: Sequence[str], comment: st
         begun, case = found.begun, found.case
         begun.caller.require(Permission.ASK, begun.name)
         asked = _to_ask(begun, case, names)
-        requests.ask_to_review(
-            begun.session, request_id, [one.id for one in asked], begun.caller.principal.id, begun.now
-        )
-        everybody = requests.asked_reviewers(begun.session, [request_id])[request_id]
+        reviews.ask(begun.session, request_id, [one.id for one in asked], begun.caller.principal.id, begun.now)
+        everybody = reviews.asked_reviewers(begun.session, [request_id])[request_id]
         _record(begun, EventType.REVIEW_ASKED, case.request, {"asked": [one.name for one in asked]}, said)
         return replace(case, asked_reviewers=tuple(everybody))
 
@@ -227,9 +225,9 @@ def _check_complete(case: Case) -> None:
 
 
 def _add(begun: Mutation, request: PromotionRequest, verdict: Verdict, comment: str) -> None:
-    requests.add_review(begun.session, request, begun.caller.principal.id, verdict, comment, begun.now)
+    reviews.add(begun.session, request, begun.caller.principal.id, verdict, comment, begun.now)
     if verdict is not Verdict.COMMENT:
-        requests.no_longer_asked(begun.session, request.id, begun.caller.principal.id)
+        reviews.no_longer_asked(begun.session, request.id, begun.caller.principal.id)
     event = EventType.REQUEST_COMMENTED if verdict is Verdict.COMMENT else EventType.REQUEST_REVIEWED
     _record(begun, event, request, {"verdict": verdict, "evidence": request.evidence_digest}, comment)
 
@@ -249,6 +247,6 @@ def _record(
 
 def _ended(begun: Mutation, case: Case, state: State, event: EventType, outcome: str) -> Case:
     end(begun, case.request, state, event, outcome)
-    reviews = requests.reviews_of(begun.session, [case.request.id]).get(case.request.id, [])
+    given = reviews.of_requests(begun.session, [case.request.id]).get(case.request.id, [])
     ended = replace(case.request, state=state, outcome=outcome)
-    return replace(case, request=ended, reviews=tuple(reviews), verdict=replace(case.verdict, unmet=()))
+    return replace(case, request=ended, reviews=tuple(given), verdict=replace(case.verdict, unmet=()))

@@ -21,9 +21,9 @@ from lockgate.registry.facts import Files
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict
-from lockgate.workflow.case import approved_evidence, one_off_freezes
 from lockgate.workflow.decided import Decided
 from lockgate.workflow.files import look_at_files
+from lockgate.workflow.matter import approved_evidence, one_off_freezes
 from lockgate.workflow.stores import Stores
 
 

@@ -4,7 +4,7 @@ from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.access.sight import must_see
 from lockgate.audit.entry import AuditOutcome
-from lockgate.database import policies, requests
+from lockgate.database import policies, requests, reviews
 from lockgate.database.engine import now
 from lockgate.database.policies import StoredPolicy
 from lockgate.database.requests import NewRequest
@@ -120,7 +120,7 @@ def _check_not_rejected(begun: Mutation, version_id: str, version: int, target: 
     Raises:
         Refused: saying who rejected it, and who may lift that.
     """
-    for rejection in requests.rejections(begun.session, version_id, target):
+    for rejection in reviews.rejections(begun.session, version_id, target):
         said = f": {rejection.comment.rstrip('.')}" if rejection.comment else ""
         reason = (
             f"{rejection.by} rejected version {version} of '{begun.name}' for {target} (request "

@@ -1,0 +1,82 @@
+"""Transactions, and what stays the same throughout one."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Engine, select
+
+from lockgate.database import policies, tables
+from lockgate.database.engine import engine_for, now, real_uri, to_ms
+from lockgate.errors import Conflict, Refused, RefusedOnRecord
+from lockgate.registry.transaction import reading, transaction
+from tests.conftest import BACKENDS
+
+POLICY = "version: 1\nrules: []\n"
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=BACKENDS)
+def engine(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> Engine:
+    engine = engine_for(real_uri(new_database(request.param)))
+    tables.policies.create(engine)
+    return engine
+
+
+def kept(engine: Engine) -> list[str]:
+    with reading(engine) as session:
+        return list(session.execute(select(tables.policies.c.applied_by).order_by(tables.policies.c.version)).scalars())
+
+
+def refused(engine: Engine, by: str, why: Exception, *, undone_before: bool = False) -> None:
+    """A transaction that writes a policy and ends with `why`."""
+    with transaction(engine) as session:
+        policies.add(session, POLICY, by, AT)
+        if undone_before:
+            session.rollback()
+        raise why
+
+
+def undone_on_the_way(engine: Engine) -> None:
+    with transaction(engine) as session:
+        policies.add(session, POLICY, "ada", AT)
+        session.rollback()
+        policies.add(session, POLICY, "sue", AT)
+
+
+def test_what_a_refusal_puts_on_record_is_kept_and_other_errors_keep_nothing(engine: Engine) -> None:
+    with transaction(engine) as session:
+        policies.add(session, POLICY, "ada", AT)
+    with pytest.raises(RefusedOnRecord):
+        refused(engine, "sue", RefusedOnRecord("no"))
+    with pytest.raises(Refused):
+        refused(engine, "eve", Refused("no"))
+    assert kept(engine) == ["ada", "sue"]
+
+
+def test_what_was_undone_on_the_way_is_not_taken_for_done(engine: Engine) -> None:
+    """MLflow rolls back and tries again in places: the lock and what was written before are gone then."""
+    with pytest.raises(Conflict, match="Somebody else changed this model"):
+        undone_on_the_way(engine)
+    with pytest.raises(RefusedOnRecord):
+        refused(engine, "ada", RefusedOnRecord("no"), undone_before=True)
+    assert kept(engine) == []
+
+
+def test_a_decision_rests_on_one_policy(engine: Engine) -> None:
+    with reading(engine) as deciding:
+        before = policies.current(deciding)
+        with transaction(engine) as session:
+            applied = policies.add(session, POLICY, "ada", AT)
+            assert policies.current(session) == applied
+        assert policies.current(deciding) == before
+    with reading(engine) as session:
+        assert policies.current(session).version == applied.version == before.version + 1
+        assert policies.of_version(session, applied.version).source == POLICY
+
+
+def test_the_database_tells_the_time(engine: Engine) -> None:
+    before = datetime.now(UTC)
+    with reading(engine) as session:
+        told = now(session)
+    assert to_ms(before) <= to_ms(told) <= to_ms(datetime.now(UTC))
