@@ -5,9 +5,10 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,6 +21,8 @@ from tests.house import NO_RULES, ONE_APPROVAL, House
 from tests.integration.test_gate import refusal
 
 CHAMPION = "alias:champion"
+
+Found = TypeVar("Found")
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +128,15 @@ def test_no_spelling_of_a_source_leaves_its_files_open(house: House, source: str
             covering(house, target.run_id, "model", {}, by="junior")
 
 
+def eventually(look: Callable[[], Found | None]) -> Found:
+    """Look again until there is something, for half a minute."""
+    deadline = time.monotonic() + 30
+    while not (found := look()):
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.01)
+    return found
+
+
 def begin_upload(target: Bait, file: str) -> tuple[socket.socket, Path]:
     """Upload 1 byte of 4; returns the connection, and what MLflow has of the file by now."""
     where = urlsplit(target.house.uri)
@@ -134,11 +146,7 @@ def begin_upload(target: Bait, file: str) -> tuple[socket.socket, Path]:
         f"Host: {where.netloc}\r\nAuthorization: Bearer {target.house.tokens['ada']}\r\n"
         "Content-Length: 4\r\nConnection: close\r\n\r\ne".encode()
     )
-    deadline = time.monotonic() + 30
-    while not (begun := list(target.folder.glob(".artifact.uploading.*"))):
-        assert time.monotonic() < deadline, "the upload has not begun"
-        time.sleep(0.01)
-    return connection, begun[0]
+    return connection, eventually(lambda: next(target.folder.glob(".artifact.uploading.*"), None))
 
 
 def end_upload(connection: socket.socket) -> bytes:
@@ -157,7 +165,8 @@ def test_nothing_is_approved_while_files_are_uploaded(house: House) -> None:
         refused = act(house, "sue", asked, "approve", 409)
         assert "still being hashed" in refused["message"]
         assert end_upload(upload).startswith(b"HTTP/1.1 200")
-    assert "The evidence has changed" in act(house, "sue", asked, "approve", 409)["message"]
+    # Until the files have been hashed again, it says so.
+    eventually(lambda: "The evidence has changed" in act(house, "sue", asked, "approve", 409)["message"])
 
 
 def test_an_upload_does_not_end_after_the_approval(house: House) -> None:

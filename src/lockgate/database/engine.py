@@ -126,14 +126,17 @@ def writing_session(engine: Engine) -> Session:
 
 
 def reading_session(engine: Engine) -> Session:
-    """Return a session that only reads.
+    """Return a session that only reads."""
+    return Session(reading_engine(engine))
+
+
+def reading_engine(engine: Engine) -> Engine:
+    """Return an engine for sessions that only read.
 
     On PostgreSQL each statement sees what is committed when it begins, in a transaction or not: without one, beginning
     and ending it costs nothing.
     """
-    if engine.dialect.name == "postgresql":
-        return Session(_with_options(engine, isolation_level="AUTOCOMMIT"))
-    return Session(engine)
+    return _with_options(engine, isolation_level="AUTOCOMMIT") if engine.dialect.name == "postgresql" else engine
 
 
 @functools.cache

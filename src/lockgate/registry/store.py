@@ -49,7 +49,7 @@ from lockgate.registry.gate import Gate
 from lockgate.registry.mutation import Mutation, mutation
 from lockgate.registry.pointers import Pointers
 from lockgate.registry.searching import checking_page_tokens
-from lockgate.registry.transaction import joining, told_by_mlflow
+from lockgate.registry.transaction import joining, reading_apart, told_by_mlflow
 from lockgate.registry.visible import in_registry, showing
 
 
@@ -66,8 +66,8 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     def __init__(self, db_uri: str, gate: Gate) -> None:
         self.gate = gate
         super().__init__(db_uri)
-        apart = showing(vars(self)["ManagedSessionMaker"], in_registry)
-        self.ManagedSessionMaker = joining(self.engine, apart, _refuse_unknown_writes)
+        apart = reading_apart(self.engine, vars(self)["ManagedSessionMaker"], self.read_engine)
+        self.ManagedSessionMaker = joining(self.engine, showing(apart, in_registry), _refuse_unknown_writes)
 
     @classmethod
     def _get_or_create_engine(cls, db_uri: str) -> Engine:

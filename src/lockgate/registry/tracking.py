@@ -23,7 +23,7 @@ from lockgate.registry.places import real_place
 from lockgate.registry.sealing import Serving
 from lockgate.registry.searching import checking_page_tokens, ends_at_last, visible_experiments
 from lockgate.registry.touches import Kind
-from lockgate.registry.transaction import joining, told_by_mlflow
+from lockgate.registry.transaction import joining, reading_apart, told_by_mlflow
 from lockgate.registry.visible import in_tracking, showing
 
 
@@ -43,8 +43,8 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
     def __init__(self, db_uri: str, artifact_root: str, authorship: Authorship, read_db_uri: str | None = None) -> None:
         self.authorship = authorship
         super().__init__(db_uri, artifact_root, read_db_uri=read_db_uri)
-        apart = showing(vars(self)["ManagedSessionMaker"], in_tracking)
-        self.ManagedSessionMaker = joining(self.engine, apart, refuse_unknown_writes)
+        apart = reading_apart(self.engine, vars(self)["ManagedSessionMaker"], self.read_engine)
+        self.ManagedSessionMaker = joining(self.engine, showing(apart, in_tracking), refuse_unknown_writes)
 
     # Searches
 

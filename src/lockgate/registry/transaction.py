@@ -7,11 +7,12 @@ from contextvars import ContextVar
 
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ErrorCode
+from mlflow.store.db.utils import _get_routing_session_maker
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
-from lockgate.database.engine import reading_session, writing_session
+from lockgate.database.engine import reading_engine, reading_session, writing_session
 from lockgate.errors import Conflict, LockgateError, RefusedByDatabase
 
 _logger = logging.getLogger("lockgate.registry")
@@ -99,6 +100,23 @@ def _told_by_us() -> Iterator[None]:
         # Our own fault, so the log has all of it.
         _logger.exception("A statement failed", exc_info=error)
         raise LockgateError("Something went wrong inside Lockgate. The server's log says what.") from error
+
+
+def reading_apart(engine: Engine, make: SessionMaker, read_engine: Engine | None) -> SessionMaker:
+    """Return a store's `ManagedSessionMaker` whose sessions that only read begin no transaction where none is needed.
+
+    Args:
+        engine: The store's engine.
+        make: MLflow's own maker.
+        read_engine: A replica that MLflow reads from, if it has one: then its own maker stays.
+    """
+    bound = reading_engine(engine)
+    if read_engine is not None or bound is engine:
+        return make
+    own: SessionMaker = _get_routing_session_maker(
+        sessionmaker(bind=engine), sessionmaker(bind=bound), engine.dialect.name
+    )
+    return own
 
 
 def joining(engine: Engine, apart: SessionMaker, before_writing_apart: Callable[[], None]) -> SessionMaker:

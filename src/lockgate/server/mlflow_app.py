@@ -29,6 +29,7 @@ from lockgate.registry.touches import Kind
 from lockgate.registry.transaction import told_by_mlflow
 from lockgate.server import failures
 from lockgate.server.inventory import graphql_fields, name_of
+from lockgate.server.mlflow_middleware import lighten
 from lockgate.workflow.stores import stores
 
 
@@ -44,6 +45,7 @@ def governed_mlflow() -> FastAPI:
     flask_app.register_error_handler(RecursionError, _too_deep)
     for route, field in graphql_fields():
         field.resolve = partial(_resolve, route, field.resolve)
+    lighten(fastapi_app)
     governed: FastAPI = fastapi_app
     return governed
 
