@@ -25,7 +25,7 @@ demo: $(STAMP)  ## play a promotion end to end on real data (KEEP=1 leaves the s
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
 test: $(STAMP) browser  ## run all tests, on SQLite and on a PostgreSQL that they start
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, and hashing (GIGABYTES=10 for the large one)
 	@$(BIN)/python -m bench.promotions

@@ -21,6 +21,8 @@ import pytest
 from tests.adversarial.test_race import Query, querying
 from tests.house import ONE_APPROVAL, House
 
+pytestmark = pytest.mark.long
+
 CRASHES = int(os.environ.get("LOCKGATE_CRASHES", "8"))
 SEED = int(os.environ.get("LOCKGATE_CRASH_SEED") or secrets.randbits(32))
 MODELS = 2

@@ -20,6 +20,8 @@ from tests.house import form_of, free_port
 from tests.integration.test_access import basic
 from tests.provider.town import AUDIENCE, PROXY, Town
 
+pytestmark = pytest.mark.long
+
 COOKIE = "lockgate_session"
 SAID = {"aud": AUDIENCE, "preferred_username": "nadia", "email": "nadia@acme.example", "groups": ["ml-team"]}
 

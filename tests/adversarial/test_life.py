@@ -50,7 +50,9 @@ from tests.adversarial.life import (
 )
 from tests.house import CAST, House
 
-EXAMPLES = int(os.environ.get("LOCKGATE_MACHINE_EXAMPLES", "15"))
+pytestmark = pytest.mark.long
+
+EXAMPLES = int(os.environ.get("LOCKGATE_MACHINE_EXAMPLES", "10"))
 STEPS = int(os.environ.get("LOCKGATE_MACHINE_STEPS", "40"))
 IS_LONG_RUN = "LOCKGATE_MACHINE_EXAMPLES" in os.environ or "LOCKGATE_MACHINE_STEPS" in os.environ
 #: Each of them gets its numbers from the product.

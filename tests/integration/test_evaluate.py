@@ -17,6 +17,8 @@ from sklearn.linear_model import LogisticRegression
 
 from tests.house import NO_RULES, SCRIPTS, House
 
+pytestmark = pytest.mark.long
+
 MODEL = "irises"
 PROGRESS = "Starting MLflow Incumbent: Fetching Loading Evaluating version 1 2 (alias:champion) of irises ..."
 FEATURES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]

@@ -22,6 +22,8 @@ from lockgate.server.inventory import name_of
 from tests.house import House
 from tests.sides import INSIDE, OUTSIDE, Side, assessment, furnish, let_in, trace_info
 
+pytestmark = pytest.mark.long
+
 MATRIX = Path(__file__).with_name("matrix.txt")
 VERSION = "1"
 

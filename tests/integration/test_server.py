@@ -13,6 +13,8 @@ from mlflow.exceptions import MlflowException
 from tests.conftest import BACKENDS
 from tests.house import ADMIN_TOKEN, House, acting, form_of, stock_server
 
+pytestmark = pytest.mark.long
+
 NewDatabase = Callable[[str], str]
 
 HIGHER = """\
