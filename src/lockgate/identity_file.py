@@ -1,12 +1,12 @@
-"""Reading the identity file, in the process that starts the server and in each worker."""
+"""Reading the identity file: in the command, in the process that starts the server and in each worker."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from lockgate.access.identity import NO_IDENTITY_FILE, IdentityFile, Platform, Provider, Trust, TrustedProxies
+from lockgate.document import read_document
 from lockgate.errors import BadInput
-from lockgate.gates.document import read_document
 
 _PARTS = (IdentityFile, Provider, Platform, Trust, TrustedProxies)
 
