@@ -131,6 +131,9 @@ def test_the_command_line_does_all_of_it(house: House, tmp_path) -> None:
     assert made.stdout.startswith("lockgate_")
     assert made.stdout.count("\n") == 1
     house.tokens[name] = made.stdout.strip()
+    assert house.cli("admin", "users", "set", name, "--role", "viewer", "--no-groups").returncode == 0
+    assert house.cli("admin", "users", "set", name, "--no-roles").stdout == f"{name} (user): roles none\n"
+    assert house.cli("admin", "users", "set", name, "--no-roles", "--role", "viewer").returncode == 2
     with_password = house.cli("admin", "users", "add", name, "--password-stdin", input="correct horse\n")
     assert with_password.returncode == 0
     assert status_with(house, basic(name, "correct horse")) == 200

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.access.roles import SHORT_NAMES, Permission
 from lockgate.cli.main import main
 from lockgate.cli.serve import server
 from lockgate.events.event import EventType
@@ -18,6 +19,7 @@ from lockgate.server.main import untested
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 POLICY = (ROOT / "docs/policy.md").read_text()
+ACCESS = (ROOT / "docs/howto/access-as-code.md").read_text()
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 
 
@@ -30,6 +32,15 @@ def test_every_command(command: str) -> None:
 def test_every_option_of_the_server_and_its_variable(option) -> None:
     assert f"--{option.name.replace('_', '-')}" in README
     assert f"`{option.envvar}`" in README
+
+
+@pytest.mark.parametrize("action", SHORT_NAMES)
+def test_every_action(action: str) -> None:
+    assert f"`{action}`" in ACCESS
+
+
+def test_every_permission_is_an_action_that_can_be_named() -> None:
+    assert set(SHORT_NAMES.values()) == set(Permission)
 
 
 @pytest.mark.parametrize("event", EventType)
