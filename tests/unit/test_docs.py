@@ -12,6 +12,7 @@ from lockgate.events.event import EventType
 from lockgate.gates.document import read_policy
 from lockgate.gates.expression import VARIABLES
 from lockgate.gates.policy import Gate, Rule
+from lockgate.identity_file import PARTS as IDENTITY_PARTS
 from lockgate.server import databricks
 from lockgate.server.api import api
 from lockgate.server.main import untested
@@ -32,6 +33,11 @@ def test_every_command(command: str) -> None:
 def test_every_option_of_the_server_and_its_variable(option) -> None:
     assert f"--{option.name.replace('_', '-')}" in README
     assert f"`{option.envvar}`" in README
+
+
+@pytest.mark.parametrize("setting", [name for part in IDENTITY_PARTS for name in part.model_fields])
+def test_every_setting_of_the_identity_file(setting: str) -> None:
+    assert f"`{setting}" in REFERENCE
 
 
 @pytest.mark.parametrize("action", SHORT_NAMES)
