@@ -159,7 +159,9 @@ def test_the_same_address_of_mail_and_name_are_not_the_same_person(town: Town) -
     impostor = town.provider.token("sub-impostor", **SAID)
     refused = town.get(impostor)
     assert (refused.status_code, "somebody's name" in refused.text) == (401, True)
-    for name in ("Nadia", "admin", "lockgate", "nadia@acme.example/../x", "", 7):
+    likewise = town.get(town.provider.token("sub-impostor", **{**SAID, "preferred_username": "Nadia"}))
+    assert (likewise.status_code, "identities link nadia " in likewise.text) == (401, True)
+    for name in ("admin", "lockgate", "nadia@acme.example/../x", "", 7):
         assert town.get(town.provider.token("sub-impostor", **{**SAID, "preferred_username": name})).status_code == 401
 
 

@@ -122,6 +122,21 @@ def test_patterns_bound_roles(house: House) -> None:
     assert house.call(name, "POST", f"/requests/{asked['id']}/promote", {})["state"] == "promoted"
 
 
+def test_the_command_line_takes_the_last_role_and_group_away(house: House) -> None:
+    name = new_name()
+
+    def users(*arguments: str) -> tuple[int, str]:
+        done = house.cli("admin", "users", *arguments)
+        return done.returncode, done.stdout
+
+    users("add", name, "--group", "senior", "--role", "reviewer")
+    assert users("set", name, "--active") == (0, f"{name} (user): roles reviewer, groups senior\n")
+    assert users("set", name, "--role", "viewer", "--no-groups") == (0, f"{name} (user): roles viewer\n")
+    assert users("set", name, "--no-roles") == (0, f"{name} (user): roles none\n")
+    for what in ("role", "group"):
+        assert users("set", name, f"--no-{what}s", f"--{what}", "viewer") == (2, "")
+
+
 def test_the_command_line_does_all_of_it(house: House, tmp_path) -> None:
     name = new_name()
     added = house.cli("admin", "users", "add", name, "--group", "senior", "--role", "reviewer", "--role", "viewer:x-*")

@@ -91,6 +91,11 @@ def test_a_bearer_token_of_the_provider_is_somebody_and_gives_and_takes_what_is_
     known = town.principal(name)
     assert known is not None
     assert (known["groups"], known["roles"]) == (["risk"], ["viewer"])
+    changes = [e for e in town.audit() if e["action"] == "principal.changed" and e["after"]["name"] == name]
+    assert {(e["actor"], e["reason"]) for e in changes} == {
+        ("lockgate", "Acme vouches for somebody new"), ("lockgate", "the groups that Acme gives"), ("admin", "")
+    }  # fmt: skip
+    assert {frozenset(e["after"]) for e in changes} == {frozenset({"name", "kind", "active", "groups", "roles"})}
     assert call(None) == 403
     assert call("ml-team") == 200
     town.house.call("admin", "PATCH", f"/principals/{name}", {"active": False})

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from lockgate.access.roles import SHORT_NAMES, Permission
 from lockgate.cli.main import main
 from lockgate.cli.serve import server
 from lockgate.events.event import EventType
 from lockgate.gates.document import read_policy
 from lockgate.gates.expression import VARIABLES
 from lockgate.gates.policy import Gate, Rule
+from lockgate.identity_file import PARTS as IDENTITY_PARTS
 from lockgate.server import databricks
 from lockgate.server.api import api
 from lockgate.server.main import untested
@@ -18,6 +20,7 @@ from lockgate.server.main import untested
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 POLICY = (ROOT / "docs/policy.md").read_text()
+ACCESS = (ROOT / "docs/howto/access-as-code.md").read_text()
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 
 
@@ -30,6 +33,20 @@ def test_every_command(command: str) -> None:
 def test_every_option_of_the_server_and_its_variable(option) -> None:
     assert f"--{option.name.replace('_', '-')}" in README
     assert f"`{option.envvar}`" in README
+
+
+@pytest.mark.parametrize("setting", [name for part in IDENTITY_PARTS for name in part.model_fields])
+def test_every_setting_of_the_identity_file(setting: str) -> None:
+    assert f"`{setting}" in REFERENCE
+
+
+@pytest.mark.parametrize("action", SHORT_NAMES)
+def test_every_action(action: str) -> None:
+    assert f"`{action}`" in ACCESS
+
+
+def test_every_permission_is_an_action_that_can_be_named() -> None:
+    assert set(SHORT_NAMES.values()) == set(Permission)
 
 
 @pytest.mark.parametrize("event", EventType)

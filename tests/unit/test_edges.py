@@ -13,7 +13,7 @@ from lockgate.errors import BadInput
 from lockgate.registry.authorship import artifact_folder
 from lockgate.registry.facts import UNREADABLE, ModelFile, parse_model_file
 from lockgate.settings import ServerSettings
-from lockgate.wire import VersionNumber
+from lockgate.wire.words import VersionNumber
 
 _version: TypeAdapter[VersionNumber] = TypeAdapter(VersionNumber)
 

@@ -12,7 +12,7 @@ from lockgate.access.identity import NO_IDENTITY_FILE, IdentityFile, Platform, P
 from lockgate.access.principals import Principal
 from lockgate.access.roles import Role, RoleBinding
 from lockgate.errors import BadInput
-from lockgate.server.identity_file import identity_file
+from lockgate.identity_file import identity_file
 
 NOON = datetime(2026, 5, 12, 12, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]

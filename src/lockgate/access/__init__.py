@@ -1,4 +1,5 @@
-"""Who is calling and what they may do.
+"""Who is calling, what they may do and what they may see.
 
-In: credentials, roles, patterns over model names. Out: a `Caller`, and yes or no with the reason. No I/O.
+In: credentials, claims, roles, caveats, patterns over names, an access file. Out: a `Caller`, what a route of MLflow's
+needs, yes or no with the reason, a plan of what changes. No I/O.
 """

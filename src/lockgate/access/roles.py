@@ -37,6 +37,8 @@ SHORT_NAMES = {
     "govern": Permission.GOVERN,
     "administer": Permission.ADMINISTER,
 }
+#: For a sentence that says what there is.
+ACTIONS = ", ".join(SHORT_NAMES)
 
 
 def parse_permission(text: str) -> Permission:
@@ -49,7 +51,7 @@ def parse_permission(text: str) -> Permission:
         return Permission(text)
     if text in SHORT_NAMES:
         return SHORT_NAMES[text]
-    raise BadInput(f"There is no action {text[:100]!r}. Actions: {', '.join(SHORT_NAMES)}.")
+    raise BadInput(f"There is no action {text[:100]!r}. Actions: {ACTIONS}.")
 
 
 class Role(StrEnum):

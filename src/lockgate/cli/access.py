@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from lockgate.access.roles import ACTIONS
 from lockgate.cli.output import command, connect, say, show_json
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -96,7 +97,7 @@ def _show(planned: dict[str, Any]) -> None:
         say(f"Not in the file and left alone (--prune deactivates them): {', '.join(planned['left_alone'])}.")
 
 
-@access.command()
+@access.command(epilog=f"Actions: {ACTIONS}.")
 @click.argument("who")
 @click.argument("action")
 @click.argument("model", required=False)
@@ -109,7 +110,6 @@ def explain(
     """Say whether WHO may do ACTION, to MODEL (without it: to all) and TARGET, and why.
 
     \b
-    Actions: read, write, ask, check, review, promote, rollback, break-glass, govern, administer.
     For example: lockgate access explain ada promote fraud-detector stage:Production
     """
     found = connect().call(
@@ -156,6 +156,7 @@ def _problems(principals: list[dict[str, Any]]) -> list[str]:
             found.append(f"Nobody answers for {account['name']}: say who with {how}.")
         elif account["owner"] not in active:
             found.append(
-                f"{account['owner']}, who answers for {account['name']}, is not active: say who does with {how}."
+                f"{account['owner']}, who answers for {account['name']}, is not active: "
+                f"an admin says who does with {how}."
             )
     return found

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from lockgate.access.roles import ACTIONS
 from lockgate.cli.output import at, command, connect, say, show_json, table
 
 
@@ -51,7 +52,9 @@ def add(
 @users.command("set")
 @click.argument("name")
 @click.option("--group", "groups", multiple=True, help="Replaces all groups; may be repeated.")
+@click.option("--no-groups", is_flag=True, help="Takes all groups away.")
 @click.option("--role", "roles", multiple=True, metavar="ROLE[:PATTERN]", help="Replaces all roles; may be repeated.")
+@click.option("--no-roles", is_flag=True, help="Takes all roles away.")
 @click.option("--owner", help="The person who answers for a service account.")
 @click.option(
     "--same-person-as",
@@ -63,7 +66,9 @@ def add(
 def set_(
     name: str,
     groups: tuple[str, ...],
+    no_groups: bool,
     roles: tuple[str, ...],
+    no_roles: bool,
     owner: str | None,
     same_person_as: str | None,
     active: bool | None,
@@ -71,13 +76,20 @@ def set_(
 ) -> None:
     """Replace groups or roles of NAME, or deactivate it. Binds on the next call."""
     body = {
-        "groups": list(groups) or None,
-        "roles": list(roles) or None,
+        "groups": _replacement("group", groups, no_groups),
+        "roles": _replacement("role", roles, no_roles),
         "active": active,
         "owner": owner,
         "same_person_as": same_person_as,
     }
     _show(connect().call("PATCH", f"/principals/{name}", body), as_json)
+
+
+def _replacement(what: str, given: tuple[str, ...], none: bool) -> list[str] | None:
+    """Return what replaces all groups or roles; None leaves them as they are."""
+    if given and none:
+        raise click.UsageError(f"--{what} and --no-{what}s contradict each other; use one of them.")
+    return list(given) if given or none else None
 
 
 @users.command("list")
@@ -126,7 +138,7 @@ def tokens() -> None:
     """Tokens: what MLFLOW_TRACKING_TOKEN holds."""
 
 
-@tokens.command()
+@tokens.command(epilog=f"Actions: {ACTIONS}.")
 @click.argument("name")
 @click.option("--expires", metavar="DURATION", help="Such as 90d or 12h; without it, never.")
 @click.option("--only", metavar="ACTION", multiple=True, help="Only this action (and reading); may be repeated.")
@@ -138,8 +150,6 @@ def tokens() -> None:
 def create(name: str, expires: str | None, only: tuple[str, ...], models: tuple[str, ...], as_json: bool) -> None:
     """Make a token for NAME and print it, and nothing else. It is shown only now.
 
-    
-    Actions: read, write, ask, check, review, promote, rollback, break-glass, govern, administer.
     It never allows more than NAME may, nor than the token that it is made with.
     """
     body = {"principal": name, "expires": expires, "only": list(only), "only_models": list(models)}

@@ -171,7 +171,7 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
             say(f"  - {sentence}")
     elif found["state"] in ("open", "approved"):
         say(f"\nNothing is missing: whoever may carry it out runs `lockgate promote {found['id']}`.")
-    if found["state"] in ("open", "approved"):
+    if found["state"] == "open":
         say(f"\nTo approve exactly this: lockgate approve {found['id']} --evidence {found['evidence']['digest']}")
     say(f"\n{found['url']}")
 

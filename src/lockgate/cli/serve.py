@@ -9,7 +9,7 @@ import click
 
 from lockgate.binding import Binding
 from lockgate.errors import BadInput
-from lockgate.server.identity_file import identity_file
+from lockgate.identity_file import identity_file
 from lockgate.settings import DEFAULT_BACKEND, ServerSettings
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from lockgate.access.caveats import Caveats, from_json, to_json
 from lockgate.access.principals import Kind, Principal
-from lockgate.access.roles import Role, RoleBinding
+from lockgate.access.roles import EVERY_MODEL, Role, RoleBinding
 from lockgate.database.engine import ClockMs, from_ms, to_ms
 from lockgate.database.tables import group_members, identities, principals, role_bindings, tokens
 
@@ -143,11 +143,9 @@ def find(session: Session, name: str) -> Principal | None:
     return load(session, [found])[found] if found is not None else None
 
 
-def differing_in_case(session: Session, name: str) -> str | None:
-    """Return the name of a principal that differs from this one only in case."""
-    return session.execute(
-        select(principals.c.name).where(func.lower(principals.c.name) == name.lower(), principals.c.name != name)
-    ).scalar()
+def named_alike(session: Session, name: str) -> str | None:
+    """Return the name of a principal that is this one, or differs from it only in case."""
+    return session.execute(select(principals.c.name).where(func.lower(principals.c.name) == name.lower())).scalar()
 
 
 def every(session: Session) -> list[Principal]:
@@ -244,7 +242,7 @@ def active_admins(session: Session) -> int:
     statement = (
         select(func.count())
         .select_from(role_bindings.join(principals))
-        .where(role_bindings.c.role == Role.ADMIN, role_bindings.c.pattern == "*", principals.c.active)
+        .where(role_bindings.c.role == Role.ADMIN, role_bindings.c.pattern == EVERY_MODEL, principals.c.active)
     )
     return int(session.execute(statement).scalar_one())
 

@@ -1,87 +1,64 @@
 """Our API, under `/api/lockgate/v1`. Each route turns words into values, calls the workflow, shows what came of it."""
 
-from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
-from typing import Annotated
+from datetime import datetime
 
-import anyio
-from fastapi import Depends, FastAPI, Query, Request, Response
-from mlflow.environment_variables import MLFLOW_ENABLE_WORKSPACES
-from mlflow.server.workspace_helpers import WORKSPACE_HEADER_NAME, resolve_workspace_for_request_if_enabled
-from mlflow.utils.workspace_context import ServerWorkspaceContext
-from pydantic import TypeAdapter, ValidationError
+from fastapi import Depends, FastAPI, Response
 
 from lockgate import __version__
-from lockgate.access.caveats import caveats_of
-from lockgate.access.principals import Caller, Kind, current_caller
-from lockgate.access.roles import Permission, parse_permission
+from lockgate.access.roles import Permission
 from lockgate.access.sight import sight_of
 from lockgate.database import requests as request_rows
 from lockgate.database.policy_changes import ChangeState
 from lockgate.database.record import entries
 from lockgate.errors import BadInput
-from lockgate.gates.policy import Duration
 from lockgate.promotions.request import State
 from lockgate.promotions.target import Target
 from lockgate.registry.transaction import reading
 from lockgate.reviews.standing import Verdict
-from lockgate.server import failures, identities, openapi, view
+from lockgate.server import failures, openapi, people, view
+from lockgate.server.calls import Calling, Comment, House, PageSize, PageToken, in_workspace, said
 from lockgate.server.paging import Listing
-from lockgate.wire import (
-    AccessBody,
-    AccessPlanView,
-    AccessView,
+from lockgate.wire.audit import AuditList
+from lockgate.wire.errors import ErrorView
+from lockgate.wire.models import DecisionView, HistoryView, RollbackBody
+from lockgate.wire.policies import (
+    PolicyBody,
+    PolicyChangeList,
+    PolicyChangeView,
+    PolicyVersionList,
+    PolicyView,
+    SimulateBody,
+    SimulationView,
+)
+from lockgate.wire.requests import (
     ApproveBody,
     AskAgainBody,
     AskBody,
-    AuditList,
+    CheckBody,
+    CheckView,
+    CommentBody,
+    RequestList,
+    RequestView,
+)
+from lockgate.wire.safety import (
     BreakGlassBody,
     BreakGlassList,
     BreakGlassReviewBody,
     BreakGlassView,
-    CheckBody,
-    CheckView,
-    CommentBody,
-    DecisionView,
-    ErrorView,
-    ExplanationView,
     FreezeBody,
     FreezeList,
     FreezeView,
-    HistoryView,
     HoldBody,
     HoldList,
     HoldView,
-    Name,
-    NewTokenView,
-    PolicyBody,
-    PolicyChangeList,
-    PolicyChangeView,
-    PolicyVersion,
-    PolicyVersionList,
-    PolicyView,
-    PrincipalBody,
-    PrincipalList,
-    PrincipalPatch,
-    PrincipalView,
-    RequestList,
-    RequestView,
-    RollbackBody,
-    RowId,
-    SimulateBody,
-    SimulationView,
-    TokenBody,
-    TokenList,
 )
+from lockgate.wire.words import PolicyVersion, RowId
 from lockgate.workflow import (
-    access,
     break_glass,
     checks,
-    explained,
     freezes,
     holds,
     look,
-    people,
     policies,
     policy_changes,
     promote,
@@ -89,44 +66,7 @@ from lockgate.workflow import (
     rollback,
     simulate,
     submit,
-    tokens,
 )
-from lockgate.workflow.people import NewPrincipal, Replacement
-from lockgate.workflow.stores import Stores, stores
-
-MAX_PAGE = 200
-MAX_LIFETIME = timedelta(days=3650)
-
-_duration: TypeAdapter[Duration] = TypeAdapter(Duration)
-
-
-async def in_workspace(request: Request) -> AsyncIterator[None]:
-    """Let a call be about the workspace that its header names, where workspaces are enabled."""
-    path, header = request.url.path, request.headers.get(WORKSPACE_HEADER_NAME)
-    if MLFLOW_ENABLE_WORKSPACES.get():
-        workspace = await anyio.to_thread.run_sync(resolve_workspace_for_request_if_enabled, path, header)
-    else:
-        workspace = resolve_workspace_for_request_if_enabled(path, header)
-    with ServerWorkspaceContext(workspace.name if workspace else None):
-        yield
-
-
-# Asynchronous though they wait for nothing: else each call would take two more turns through the thread pool.
-
-
-async def _stores() -> Stores:
-    return stores()
-
-
-async def _caller() -> Caller:
-    return current_caller()
-
-
-House = Annotated[Stores, Depends(_stores)]
-Calling = Annotated[Caller, Depends(_caller)]
-PageToken = Annotated[str | None, Query(max_length=100)]
-Comment = Annotated[str | None, Query(max_length=10_000)]
-PageSize = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 
 api = FastAPI(
     title="Lockgate",
@@ -138,12 +78,8 @@ api = FastAPI(
     dependencies=[Depends(in_workspace)],
 )
 failures.install(api)
-api.include_router(identities.router)
+api.include_router(people.router)
 openapi.describe(api)
-
-
-def _said(body: CommentBody | None) -> str | None:
-    return body.comment if body is not None else None
 
 
 # Requests
@@ -195,19 +131,19 @@ def get_request(request_id: RowId, house: House, caller: Calling) -> RequestView
 def approve(request_id: RowId, house: House, caller: Calling, body: ApproveBody | None = None) -> RequestView:
     """Approve a request on the evidence that it shows; 409 if that is not what it was when it was last looked at."""
     seen = body.evidence_digest if body is not None else None
-    return view.request(review.approve(house, request_id, _said(body), seen), caller.base_url)
+    return view.request(review.approve(house, request_id, said(body), seen), caller.base_url)
 
 
 @api.post("/requests/{request_id}/reject")
 def reject(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
     """Reject a request, which ends it."""
-    return view.request(review.reject(house, request_id, _said(body)), caller.base_url)
+    return view.request(review.reject(house, request_id, said(body)), caller.base_url)
 
 
 @api.post("/requests/{request_id}/withdraw")
 def withdraw(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
     """Take a request back."""
-    return view.request(review.withdraw(house, request_id, _said(body)), caller.base_url)
+    return view.request(review.withdraw(house, request_id, said(body)), caller.base_url)
 
 
 @api.post("/requests/{request_id}/comment")
@@ -220,7 +156,7 @@ def comment(request_id: RowId, house: House, caller: Calling, body: CommentBody)
 @api.post("/requests/{request_id}/lift")
 def lift(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
     """Lift the rejection of a request, so that the same can be asked for again."""
-    review.lift(house, request_id, _said(body))
+    review.lift(house, request_id, said(body))
     return view.request(look.request(house, request_id), caller.base_url)
 
 
@@ -228,13 +164,13 @@ def lift(request_id: RowId, house: House, caller: Calling, body: CommentBody | N
 def ask_again(request_id: RowId, house: House, caller: Calling, body: AskAgainBody | None = None) -> RequestView:
     """Ask people to review, or to review again."""
     names = body.reviewers if body is not None else []
-    return view.request(review.ask_again(house, request_id, names, _said(body)), caller.base_url)
+    return view.request(review.ask_again(house, request_id, names, said(body)), caller.base_url)
 
 
 @api.post("/requests/{request_id}/promote")
 def carry_out(request_id: RowId, house: House, caller: Calling, body: CommentBody | None = None) -> RequestView:
     """Carry out a request: everything is checked again, then the target moves."""
-    return view.request(promote.promote(house, request_id, _said(body)), caller.base_url)
+    return view.request(promote.promote(house, request_id, said(body)), caller.base_url)
 
 
 # Checks
@@ -383,7 +319,7 @@ def approve_policy_change(
     change_id: RowId, house: House, caller: Calling, body: CommentBody | None = None
 ) -> PolicyChangeView:
     """Approve a policy change; the last approval that it needs puts the policy in force."""
-    return view.policy_change(*policy_changes.approve(house, caller, change_id, _said(body)))
+    return view.policy_change(*policy_changes.approve(house, caller, change_id, said(body)))
 
 
 @api.post("/policies/changes/{change_id}/reject")
@@ -391,7 +327,7 @@ def reject_policy_change(
     change_id: RowId, house: House, caller: Calling, body: CommentBody | None = None
 ) -> PolicyChangeView:
     """Reject a policy change, or take one's own back."""
-    return view.policy_change(policy_changes.reject(house, caller, change_id, _said(body)), [])
+    return view.policy_change(policy_changes.reject(house, caller, change_id, said(body)), [])
 
 
 @api.post("/policies/simulate")
@@ -400,115 +336,6 @@ def simulate_policy(body: SimulateBody, house: House, caller: Calling) -> Simula
     return view.simulation(
         simulate.simulate(house, caller, body.source, body.model, body.since, body.max_results),
     )
-
-
-# People
-
-
-@api.get("/principals")
-def list_principals(house: House, caller: Calling) -> PrincipalList:
-    """List principals."""
-    return PrincipalList(
-        principals=[view.principal(known) for known in people.everybody(house.registry.engine, caller)]
-    )
-
-
-@api.post("/principals", status_code=201)
-def add_principal(body: PrincipalBody, house: House, caller: Calling, response: Response) -> PrincipalView:
-    """Add a principal, or add groups and roles to one that is there (200)."""
-    new = NewPrincipal(
-        name=body.name,
-        kind=Kind(body.kind) if body.kind else None,
-        groups=tuple(body.groups),
-        bindings=tuple(people.parse_binding(role) for role in body.roles),
-        password=body.password,
-        owner=body.owner,
-    )
-    known, is_new = people.add(house.registry.engine, caller, new)
-    response.status_code = 201 if is_new else 200
-    return view.principal(known)
-
-
-@api.patch("/principals/{name}")
-def change_principal(name: str, body: PrincipalPatch, house: House, caller: Calling) -> PrincipalView:
-    """Replace a principal's groups or roles, activate or deactivate it."""
-    wanted = Replacement(
-        groups=tuple(body.groups) if body.groups is not None else None,
-        bindings=tuple(people.parse_binding(role) for role in body.roles) if body.roles is not None else None,
-        active=body.active,
-        owner=body.owner,
-        same_person_as=body.same_person_as,
-    )
-    return view.principal(people.change(house.registry.engine, caller, name, wanted))
-
-
-@api.get("/tokens")
-def list_tokens(house: House, caller: Calling) -> TokenList:
-    """List valid tokens: one's own, or all for an admin."""
-    return TokenList(tokens=[view.token(token) for token in tokens.valid(house.registry.engine, caller)])
-
-
-@api.post("/tokens", status_code=201)
-def create_token(body: TokenBody, house: House, caller: Calling) -> NewTokenView:
-    """Make a token. It is shown here and never again."""
-    try:
-        lifetime = _duration.validate_python(body.expires) if body.expires is not None else None
-    except ValidationError as error:
-        raise BadInput(f"expires: {error.errors()[0]['ctx']['error']}.") from None
-    if lifetime is not None and lifetime > MAX_LIFETIME:
-        raise BadInput(f"expires: at most {MAX_LIFETIME.days}d.")
-    caveats = caveats_of(body.only, body.only_models)
-    made = tokens.create(house.registry.engine, caller, body.principal, lifetime, caveats)
-    return NewTokenView(
-        id=made.id,
-        principal=body.principal,
-        token=made.token,
-        expires_at=made.expires_at,
-        caveats=view.caveats(made.caveats),
-    )
-
-
-@api.delete("/tokens/{token_id}", status_code=204)
-def revoke_token(token_id: RowId, house: House, caller: Calling) -> None:
-    """Make a token invalid."""
-    tokens.revoke(house.registry.engine, caller, token_id)
-
-
-# Access as a whole
-
-
-@api.get("/access")
-def get_access(house: House, caller: Calling) -> AccessView:
-    """Show who there is and what they may, as a file that can be applied."""
-    return AccessView(source=access.export(house.registry.engine, caller))
-
-
-@api.put("/access")
-def put_access(body: AccessBody, house: House, caller: Calling) -> AccessPlanView:
-    """Make an access file so, all of it or nothing; with `dry_run`, only say what would change."""
-    wanted = access.Application(body.source, body.prune, body.dry_run, body.expect)
-    return view.access_plan(access.apply(house.registry.engine, caller, wanted), not body.dry_run)
-
-
-@api.get("/access/explain")
-def explain_access(
-    house: House,
-    caller: Calling,
-    principal: Name,
-    action: str,
-    model: Name | None = None,
-    target: str | None = None,
-    request: RowId | None = None,
-) -> ExplanationView:
-    """Say whether somebody may do something, and why."""
-    asked = explained.Asked(
-        who=principal,
-        permission=parse_permission(action),
-        model=model,
-        target=Target.parse(target) if target is not None else None,
-        request_id=request,
-    )
-    return view.explanation(*explained.answer(house, caller, asked))
 
 
 # Audit

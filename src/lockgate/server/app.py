@@ -6,13 +6,13 @@ from fastapi import FastAPI
 from mlflow.server.fastapi_security import init_fastapi_security
 from starlette.types import ASGIApp
 
+from lockgate.identity_file import identity_file
 from lockgate.server import databricks, failures, health
 from lockgate.server.access_log import keep_secrets_out
 from lockgate.server.api import api
 from lockgate.server.authentication import Authentication
 from lockgate.server.edge import Edge
 from lockgate.server.headers import BrowserHeaders
-from lockgate.server.identity_file import identity_file
 from lockgate.server.limits import Limits
 from lockgate.server.mlflow_app import governed_mlflow
 from lockgate.server.pages import pages

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from lockgate.server import databricks_view as view
-from lockgate.server.api import Calling, House, in_workspace
-from lockgate.wire import Name, RowId, Text, VersionNumber
+from lockgate.server.calls import Calling, House, in_workspace
+from lockgate.wire.words import Name, RowId, Text, VersionNumber
 from lockgate.workflow import comments, describe, transitions
 from lockgate.workflow.transitions import Transition
 

@@ -21,9 +21,9 @@ from lockgate.binding import Binding
 from lockgate.database.engine import engine_for, now, real_uri
 from lockgate.database.migrate import prepare_database
 from lockgate.errors import BadInput, LockgateError
+from lockgate.identity_file import identity_file
 from lockgate.registry.adoption import adopt_all
 from lockgate.registry.transaction import transaction
-from lockgate.server.identity_file import identity_file
 from lockgate.settings import BACKEND, REGISTRY, real_location
 from lockgate.workflow import people, policies
 from lockgate.workflow.sealed import seal_what_serves

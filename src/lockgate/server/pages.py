@@ -13,11 +13,12 @@ from lockgate.access.principals import current_caller
 from lockgate.access.session_tokens import form_token
 from lockgate.errors import LockgateError
 from lockgate.server import view
-from lockgate.server.api import PageToken, in_workspace, list_requests
+from lockgate.server.api import list_requests
 from lockgate.server.authentication import Authentication, session_cookie
+from lockgate.server.calls import PageToken, in_workspace
 from lockgate.server.sign_in_pages import sign_in_pages
 from lockgate.settings import WorkerSettings
-from lockgate.wire import RowId
+from lockgate.wire.words import RowId
 from lockgate.workflow import look
 from lockgate.workflow.stores import stores
 

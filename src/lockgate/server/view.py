@@ -5,52 +5,33 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from lockgate.access.caveats import Caveats, as_data
-from lockgate.access.explain import Reason, allows
-from lockgate.access.plan import Plan
-from lockgate.access.principals import Principal
 from lockgate.database.break_glass import Emergency
 from lockgate.database.freezes import Freeze
 from lockgate.database.history import Tenure
 from lockgate.database.holds import Hold
-from lockgate.database.people import Token
 from lockgate.database.policies import StoredPolicy
 from lockgate.database.policy_changes import PolicyChange
 from lockgate.decisions.objections import MoveOutcome
 from lockgate.evidence.record import Evidence
 from lockgate.gates.judge import Check
 from lockgate.reviews.standing import Review
-from lockgate.wire import (
-    AccessChangeView,
-    AccessPlanView,
-    AuditView,
-    BreakGlassView,
-    CaveatView,
-    CheckView,
-    DecisionView,
-    ExplanationView,
+from lockgate.wire.audit import AuditView
+from lockgate.wire.models import DecisionView, TenureView
+from lockgate.wire.policies import (
     FindingView,
-    FreezeView,
-    GateView,
-    HoldView,
     PolicyApprovalView,
     PolicyChangeView,
     PolicyVersionView,
     PolicyView,
-    PrincipalView,
-    ReasonView,
     RefusedByView,
-    RequestView,
-    ReviewView,
     SimulatedView,
     SimulationView,
-    TenureView,
-    TokenView,
     TotalsView,
 )
+from lockgate.wire.requests import CheckView, GateView, RequestView, ReviewView
+from lockgate.wire.safety import BreakGlassView, FreezeView, HoldView
 from lockgate.workflow.case import Case
 from lockgate.workflow.decided import Decided
-from lockgate.workflow.explained import Asked
 from lockgate.workflow.replay import Judged
 from lockgate.workflow.simulate import Simulation
 
@@ -279,58 +260,6 @@ def _finding(entry: Mapping[str, Any]) -> FindingView:
         request_id=entry["request_id"],
         rules=said["rules"],
         unmet=said["unmet"],
-    )
-
-
-def principal(known: Principal) -> PrincipalView:
-    """Show a principal."""
-    return PrincipalView(
-        name=known.name,
-        kind=known.kind,
-        active=known.active,
-        groups=sorted(known.groups),
-        roles=sorted(str(binding) for binding in known.bindings),
-        owner=known.owner,
-        same_person_as=known.same_as,
-    )
-
-
-def token(known: Token) -> TokenView:
-    """Show what is known of a token."""
-    return TokenView(
-        id=known.id,
-        principal=known.principal,
-        created_at=known.created_at,
-        expires_at=known.expires_at,
-        last_used_at=known.last_used_at,
-        caveats=caveats(known.caveats),
-    )
-
-
-def caveats(of_token: Caveats) -> list[CaveatView]:
-    """Show what a token is narrowed to."""
-    return [CaveatView.model_validate(as_data(caveat)) for caveat in of_token]
-
-
-def access_plan(planned: Plan, applied: bool) -> AccessPlanView:
-    """Show what an access file changes."""
-    return AccessPlanView(
-        changes=[AccessChangeView(principal=change.name, changes=change.sentences) for change in planned.changes],
-        left_alone=list(planned.left_alone),
-        digest=planned.digest,
-        applied=applied,
-    )
-
-
-def explanation(asked: Asked, reasons: list[Reason]) -> ExplanationView:
-    """Show whether somebody may do something, and why."""
-    return ExplanationView(
-        principal=asked.who,
-        action=asked.permission,
-        model=asked.model,
-        target=str(asked.target) if asked.target else None,
-        allowed=allows(reasons),
-        reasons=[ReasonView(speaks_for=reason.speaks_for, sentence=reason.sentence) for reason in reasons],
     )
 
 

@@ -16,15 +16,9 @@ from lockgate.database.engine import now
 from lockgate.errors import BadInput, Conflict
 from lockgate.registry.transaction import reading, transaction
 from lockgate.workflow.access_file import read_access, write_access
-from lockgate.workflow.people import (
-    add_unlike_others,
-    check_admin_left,
-    check_may_bind,
-    record_change,
-    set_owner,
-    set_person,
-    take_people_turn,
-)
+from lockgate.workflow.humans import set_owner, set_person
+from lockgate.workflow.people import add_unlike_others, check_admin_left, check_may_bind, take_people_turn
+from lockgate.workflow.principal_changes import record_change
 
 
 @dataclass(frozen=True)
@@ -141,7 +135,7 @@ def _set_standing(session: Session, principal_id: int, change: Change) -> None:
 def _set_humans(session: Session, caller: Caller, principal_id: int, change: Change) -> None:
     before, after = change.before, change.after
     if after.owner is not None and (before is None or before.owner != after.owner):
-        set_owner(session, principal_id, after.owner)
+        set_owner(session, caller, principal_id, after.owner)
     if after.same_as != (before.same_as if before else None):
         second = people.load(session, [principal_id])[principal_id]
         set_person(session, caller, second, after.same_as or after.name)

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lockgate.access.plan import Account, Wanted, account_of
 from lockgate.access.principals import Kind, Principal
+from lockgate.document import line_of, parse_yaml
 from lockgate.errors import BadInput
-from lockgate.gates.document import line_of, parse_yaml
 from lockgate.workflow.people import check_groups, check_principal_name, parse_binding
 
 MAX_LENGTH = 1_000_000

@@ -16,7 +16,8 @@ from lockgate.database.record import record
 from lockgate.errors import BadInput, Conflict, NotFound, Unauthenticated
 from lockgate.events.event import EventType
 from lockgate.registry.transaction import reading, transaction
-from lockgate.workflow.people import NewPrincipal, check_new
+from lockgate.workflow.people import NewPrincipal, add_unlike_others, check_new
+from lockgate.workflow.principal_changes import record_change
 
 _LONGEST = 255
 
@@ -120,7 +121,7 @@ def _brought_up_to_date(session: Session, provider: Provider, said: Claimed) -> 
     people.set_groups(session, known.id, groups)
     people.set_bindings(session, known.id, bindings)
     after = people.load(session, [known.id])[known.id]
-    _changed(session, _shown(known), _shown(after), f"the groups that {provider.name} gives")
+    record_change(session, LOCKGATE, known, after, now(session), why=f"the groups that {provider.name} gives")
     return after
 
 
@@ -140,16 +141,17 @@ def _provision(session: Session, provider: Provider, said: Claimed) -> Principal
         check_new(NewPrincipal(said.name))
     except BadInput as error:
         raise Unauthenticated(f"{provider.name} gives you no name that can be used here. {error.message}") from None
-    if people.find(session, said.name) or people.differing_in_case(session, said.name):
+    if (taken := people.named_alike(session, said.name)) is not None:
         raise Unauthenticated(
             f"{provider.name} calls you {said.name}, and that is somebody's name here already. If it is you, an "
             "administrator links you with "
-            f"`lockgate identities link {said.name} --issuer {said.issuer} --subject {said.subject}`."
+            f"`lockgate identities link {taken} --issuer {said.issuer} --subject {said.subject}`."
         )
     at = now(session)
-    known = people.load(session, [people.add(session, said.name, Kind.USER, at)]).popitem()[1]
+    principal_id = add_unlike_others(session, said.name, Kind.USER, at)
+    known = people.load(session, [principal_id])[principal_id]
     sign_ins.link(session, known.id, said.issuer, said.subject, at)
-    _changed(session, {}, _shown(known), f"{provider.name} vouches for somebody new")
+    record_change(session, LOCKGATE, None, known, at, why=f"{provider.name} vouches for somebody new")
     _on_record(session, LOCKGATE, EventType.IDENTITY_LINKED, known, said.issuer, said.subject)
     return known
 
@@ -187,18 +189,3 @@ def _on_record(
         after={"name": whose.name, "issuer": issuer, "subject": subject},
     )
     record(session, entry, now(session))
-
-
-def _changed(session: Session, before: dict[str, Any], after: dict[str, Any], why: str) -> None:
-    entry = AuditEntry(
-        EventType.PRINCIPAL_CHANGED, LOCKGATE.principal.name, None, "", before=before, after=after, reason=why
-    )
-    record(session, entry, now(session))
-
-
-def _shown(principal: Principal) -> dict[str, Any]:
-    return {
-        "name": principal.name,
-        "groups": sorted(principal.groups),
-        "roles": sorted(str(binding) for binding in principal.bindings),
-    }

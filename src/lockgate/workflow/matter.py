@@ -28,7 +28,7 @@ from lockgate.gates.policy import Rule
 from lockgate.promotions.target import Target
 from lockgate.registry.facts import Files, gather
 from lockgate.reviews.standing import Review
-from lockgate.wire import rfc3339
+from lockgate.wire.words import rfc3339
 from lockgate.workflow.stores import Stores
 
 

@@ -1,10 +1,9 @@
-"""Principals, their roles and tokens: adding, changing, signing in."""
+"""Who there is: adding people and service accounts, and changing their roles, groups and standing."""
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -12,13 +11,13 @@ from sqlalchemy.orm import Session
 from lockgate.access.credentials import new_token, password_hash, token_digest
 from lockgate.access.principals import LOCKGATE, Caller, Kind, Principal
 from lockgate.access.roles import EVERY_MODEL, Permission, Role, RoleBinding
-from lockgate.audit.entry import AuditEntry
 from lockgate.database import people
 from lockgate.database.engine import now, take_turn
-from lockgate.database.record import record
 from lockgate.errors import BadInput, Conflict, NotFound, Refused
 from lockgate.events.event import EventType
 from lockgate.registry.transaction import transaction
+from lockgate.workflow.humans import set_owner, set_person
+from lockgate.workflow.principal_changes import record_change
 from lockgate.workflow.tokens import record_token
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
@@ -89,7 +88,7 @@ def add(engine: Engine, caller: Caller, new: NewPrincipal) -> tuple[Principal, b
         if new.password is not None:
             people.set_password(session, principal_id, password_hash(new.password))
         if owner is not None:
-            set_owner(session, principal_id, owner)
+            set_owner(session, caller, principal_id, owner)
         after = people.load(session, [principal_id])[principal_id]
         record_change(session, caller, known, after, at, bool(new.password))
         return after, known is None
@@ -102,7 +101,7 @@ def take_people_turn(session: Session) -> None:
 
 def add_unlike_others(session: Session, name: str, kind: Kind, at: datetime) -> int:
     """Add a principal whose name can't be taken for another's; return its id."""
-    if (twin := people.differing_in_case(session, name)) is not None:
+    if (twin := people.named_alike(session, name)) is not None:
         raise BadInput(f"There is {twin} already, who could be taken for {name}. Choose another name.")
     return people.add(session, name, kind, at)
 
@@ -153,7 +152,7 @@ def change(engine: Engine, caller: Caller, name: str, wanted: Replacement) -> Pr
         if wanted.active is not None:
             people.set_active(session, known.id, wanted.active)
         if wanted.owner is not None:
-            set_owner(session, known.id, wanted.owner)
+            set_owner(session, caller, known.id, wanted.owner)
         if wanted.same_person_as is not None:
             set_person(session, caller, known, wanted.same_person_as)
         check_admin_left(session)
@@ -170,52 +169,6 @@ def check_admin_left(session: Session) -> None:
     """
     if people.active_admins(session) == 0:
         raise Conflict("Nobody would be left with the role admin. Give it to somebody else first.")
-
-
-def set_person(session: Session, caller: Caller, second: Principal, first_name: str) -> None:
-    """Say that two accounts are one person's: for reviews they count as one.
-
-    Args:
-        session: The transaction.
-        caller: Who says so.
-        second: The account.
-        first_name: The account that it is a second one beside; its own name parts it from all others.
-
-    Raises:
-        BadInput: if either is no person's account.
-        Refused: if the caller is no admin.
-    """
-    caller.require(Permission.ADMINISTER)
-    first = people.find(session, first_name)
-    if first is None:
-        raise BadInput(f"There is no principal {first_name[:100]!r}. `lockgate users list` shows who there is.")
-    for account in (first, second):
-        if account.is_service:
-            raise BadInput(f"{account.name} is a service account, and no person; its owner answers for it.")
-    root = people.find(session, first.person) or first
-    if second.id == first.id:
-        people.set_person(session, second.id, None)
-    elif second.id != root.id:
-        taken_along = [account for account in people.every(session) if account.same_as == second.name]
-        people.set_person(session, second.id, root.id)
-        after, at = people.load(session, [account.id for account in taken_along]), now(session)
-        for account in taken_along:
-            record_change(session, caller, account, after[account.id], at)
-
-
-def set_owner(session: Session, principal_id: int, name: str) -> None:
-    """Say which person answers for a service account.
-
-    Raises:
-        BadInput: if the account is no service account, or the owner no person.
-    """
-    owned = people.load(session, [principal_id])[principal_id]
-    if not owned.is_service:
-        raise BadInput(f"{owned.name} is a person; only service accounts have an owner.")
-    owner = people.find(session, name)
-    if owner is None or owner.is_service:
-        raise BadInput(f"The owner of {owned.name} must be a person who is known here; {name[:100]!r} is not.")
-    people.set_owner(session, principal_id, owner.id)
 
 
 def everybody(engine: Engine, caller: Caller) -> list[Principal]:
@@ -316,35 +269,3 @@ def _require_admin_if(caller: Caller, needed: bool) -> None:
             f"Only an admin gives the roles {' and '.join(_STRONG_ROLES)}, and changes those who have them or "
             "somebody else's password."
         )
-
-
-def record_change(
-    session: Session,
-    caller: Caller,
-    before: Principal | None,
-    after: Principal,
-    at: datetime,
-    new_password: bool = False,
-) -> None:
-    """Write down that a principal was added or changed."""
-    entry = AuditEntry(
-        EventType.PRINCIPAL_CHANGED,
-        caller.principal.name,
-        caller.principal.id or None,
-        caller.address,
-        before=_shown(before) if before else {},
-        after={**_shown(after), **({"password": "changed"} if new_password else {})},
-    )
-    record(session, entry, at)
-
-
-def _shown(principal: Principal) -> dict[str, Any]:
-    return {
-        "name": principal.name,
-        "kind": principal.kind,
-        "active": principal.active,
-        "groups": sorted(principal.groups),
-        "roles": sorted(str(binding) for binding in principal.bindings),
-        **({"owner": principal.owner} if principal.owner else {}),
-        **({"same_person_as": principal.same_as} if principal.same_as else {}),
-    }

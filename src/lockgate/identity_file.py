@@ -1,14 +1,15 @@
-"""Reading the identity file, in the process that starts the server and in each worker."""
+"""Reading the identity file: in the command, in the process that starts the server and in each worker."""
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from lockgate.access.identity import NO_IDENTITY_FILE, IdentityFile, Platform, Provider, Trust, TrustedProxies
+from lockgate.document import read_document
 from lockgate.errors import BadInput
-from lockgate.gates.document import read_document
 
-_PARTS = (IdentityFile, Provider, Platform, Trust, TrustedProxies)
+#: The kinds of parts that it is made of.
+PARTS = (IdentityFile, Provider, Platform, Trust, TrustedProxies)
 
 
 def identity_file(path: str | None, environment: Mapping[str, str] = os.environ) -> IdentityFile:
@@ -19,7 +20,7 @@ def identity_file(path: str | None, environment: Mapping[str, str] = os.environ)
     """
     if not path:
         return NO_IDENTITY_FILE
-    read = read_document(Path(path).read_text(encoding="utf-8"), IdentityFile, "identity file", _PARTS)
+    read = read_document(Path(path).read_text(encoding="utf-8"), IdentityFile, "identity file", PARTS)
     for provider in read.providers:
         if provider.client_secret_env is not None and not environment.get(provider.client_secret_env):
             raise BadInput(

@@ -1,0 +1,58 @@
+"""What serves: rollbacks, decisions, the history of targets."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lockgate.wire.words import Body, TargetText, Text, Time
+
+
+class RollbackBody(Body):
+    """Roll a target back."""
+
+    target: TargetText
+    reason: Text
+
+
+class DecisionView(BaseModel):
+    """A decision that moved a target."""
+
+    id: int
+    kind: str
+    model: str
+    target: str
+    version: str | None
+    previous_version: str | None
+    by: str
+    reason: str
+    at: Time
+    #: The hold on the version that a rollback took out.
+    hold: int | None = None
+    break_glass: int | None = None
+    #: What was missing when the glass was broken.
+    unmet: list[str] = []
+    #: By when a second person must review a break-glass.
+    review_by: Time | None = None
+
+
+class TenureView(BaseModel):
+    """A version's time in a target."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    target: str
+    version: str
+    from_: Annotated[Time, Field(serialization_alias="from")]
+    to: Time | None
+    how: str
+    by: str | None
+    approved_by: list[str]
+    request_id: int | None
+    reason: str
+
+
+class HistoryView(BaseModel):
+    """Who held a model's targets, oldest first."""
+
+    model: str
+    history: list[TenureView]
