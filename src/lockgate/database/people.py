@@ -1,6 +1,6 @@
 """Principals, their groups, roles and tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -50,8 +50,9 @@ _standings = union_all(
 ).subquery()
 
 
-# Composed once: that takes longer than asking.
-_SELECT: Select[Any] = (
+#: Principals with their standing, for other statements to build on: `principal` makes one of its rows. Composed once:
+#: that takes longer than asking.
+STANDING: Select[Any] = (
     select(
         *(principals.c[name] for name in ("id", "name", "kind", "active")),
         _owners.c.name.label("owner"),
@@ -74,7 +75,7 @@ _NOTE_USE = (
     .values(last_used_at=ClockMs())
 )
 _OF_TOKEN = (
-    _SELECT.add_columns(tokens.c.id.label("token_id"), tokens.c.caveats)
+    STANDING.add_columns(tokens.c.id.label("token_id"), tokens.c.caveats)
     .join(tokens, tokens.c.principal_id == principals.c.id)
     .outerjoin(_parents, tokens.c.parent == _parents.c.digest)
     .where(
@@ -87,11 +88,11 @@ _OF_TOKEN = (
         or_(_parents.c.expires_at.is_(None), _parents.c.expires_at > ClockMs()),
     )
 )
-_OF_IDENTITY = _SELECT.join(identities, identities.c.principal_id == principals.c.id).where(
+_OF_IDENTITY = STANDING.join(identities, identities.c.principal_id == principals.c.id).where(
     principals.c.active, identities.c.issuer == bindparam("issuer"), identities.c.subject == bindparam("subject")
 )
-_BY_NAME = _SELECT.where(principals.c.active, principals.c.name == bindparam("name"))
-_BY_ID = _SELECT.where(principals.c.id.in_(bindparam("ids", expanding=True)))
+_BY_NAME = STANDING.where(principals.c.active, principals.c.name == bindparam("name"))
+_BY_ID = STANDING.where(principals.c.id.in_(bindparam("ids", expanding=True)))
 _kin = principals.alias()
 _KIN = (
     select(principals.c.name, _owners.c.name.label("owner"), _kin.c.name.label("kin"))
@@ -119,11 +120,11 @@ def _principals(rows: Iterable[Row[Any]]) -> list[Principal]:
     found: dict[int, list[Row[Any]]] = {}
     for row in rows:
         found.setdefault(row.id, []).append(row)
-    return [_principal(rows) for rows in found.values()]
+    return [principal(rows) for rows in found.values()]
 
 
-def _principal(rows: list[Row[Any]]) -> Principal:
-    """Return a principal from its rows, one for each of its groups and bindings."""
+def principal(rows: Sequence[Row[Any]]) -> Principal:
+    """Return a principal from its rows of `STANDING`, one for each of its groups and bindings."""
     first = rows[0]
     return Principal(
         id=first.id,
@@ -160,7 +161,7 @@ def of_token(session: Session, digest: str, use: str) -> Principal | None:
     found = rows.all()
     if not found:
         return None
-    return replace(_principal(list(found)), token_id=found[0].token_id, caveats=from_json(found[0].caveats))
+    return replace(principal(found), token_id=found[0].token_id, caveats=from_json(found[0].caveats))
 
 
 def of_identity(session: Session, issuer: str, subject: str) -> Principal | None:

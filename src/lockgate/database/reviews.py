@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 
 from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
@@ -15,7 +16,15 @@ from lockgate.promotions.target import Target
 from lockgate.reviews.standing import Review, Verdict
 
 # Composed once: that takes longer than asking.
-_REVIEWS = select(reviews).where(reviews.c.request_id.in_(bindparam("ids", expanding=True))).order_by(reviews.c.id)
+_REVIEWS = (
+    people.STANDING.add_columns(
+        reviews.c.id.label("review_id"),
+        *(column for column in reviews.c if column.name not in ("id", "reviewer_id")),
+    )
+    .join(reviews, reviews.c.reviewer_id == principals.c.id)
+    .where(reviews.c.request_id.in_(bindparam("ids", expanding=True)))
+    .order_by(reviews.c.id)
+)
 _ASKED = (
     select(review_requests.c.request_id, principals.c.name)
     .join(principals, review_requests.c.principal_id == principals.c.id)
@@ -47,13 +56,14 @@ def add(
 
 def of_requests(session: Session, request_ids: Iterable[int]) -> dict[int, list[Review]]:
     """Return the reviews of requests, oldest first, with their givers' standing of now."""
-    rows = session.execute(_REVIEWS, {"ids": list(request_ids)}).all()
-    givers = people.load(session, (row.reviewer_id for row in rows))
+    rows = session.execute(_REVIEWS, {"ids": list(request_ids)})
     found: dict[int, list[Review]] = {}
-    for row in rows:
+    for _, of_one in groupby(rows, key=lambda row: row.review_id):
+        standing = list(of_one)
+        row = standing[0]
         review = Review(
-            row.id,
-            givers[row.reviewer_id],
+            row.review_id,
+            people.principal(standing),
             Verdict(row.verdict),
             row.comment,
             row.evidence_digest,
