@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from lockgate import __version__
 from lockgate.access.caveats import caveats_of
 from lockgate.access.principals import Caller, Kind, current_caller
-from lockgate.access.roles import Permission, parse_permission
+from lockgate.access.roles import Permission, parse_binding, parse_permission
 from lockgate.access.sight import sight_of
 from lockgate.database import requests as request_rows
 from lockgate.database.policy_changes import ChangeState
@@ -87,6 +87,7 @@ from lockgate.workflow import (
     promote,
     review,
     rollback,
+    signing_in,
     simulate,
     submit,
     tokens,
@@ -420,7 +421,7 @@ def add_principal(body: PrincipalBody, house: House, caller: Calling, response: 
         name=body.name,
         kind=Kind(body.kind) if body.kind else None,
         groups=tuple(body.groups),
-        bindings=tuple(people.parse_binding(role) for role in body.roles),
+        bindings=tuple(parse_binding(role) for role in body.roles),
         password=body.password,
         owner=body.owner,
     )
@@ -434,12 +435,18 @@ def change_principal(name: str, body: PrincipalPatch, house: House, caller: Call
     """Replace a principal's groups or roles, activate or deactivate it."""
     wanted = Replacement(
         groups=tuple(body.groups) if body.groups is not None else None,
-        bindings=tuple(people.parse_binding(role) for role in body.roles) if body.roles is not None else None,
+        bindings=tuple(parse_binding(role) for role in body.roles) if body.roles is not None else None,
         active=body.active,
         owner=body.owner,
         same_person_as=body.same_person_as,
     )
     return view.principal(people.change(house.registry.engine, caller, name, wanted))
+
+
+@api.delete("/principals/{name}/sessions", status_code=204)
+def end_sessions(name: str, house: House, caller: Calling) -> None:
+    """Sign somebody out of all browsers. Their tokens stay."""
+    signing_in.sign_out_everywhere(house.registry.engine, caller, name)
 
 
 @api.get("/tokens")
