@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
 
 from lockgate.errors import BadInput
 
@@ -55,7 +56,7 @@ class Binding:
         for proxy in self._proxies():
             _check_proxy(proxy)
         if not (
-            _is_loopback(self.host) or self.ssl_certfile or self.behind_proxy or trusts_proxies or self.insecure_http
+            is_loopback(self.host) or self.ssl_certfile or self.behind_proxy or trusts_proxies or self.insecure_http
         ):
             raise BadInput(
                 f"On {self.host} others would send their tokens over plain HTTP, where everybody on the way can read "
@@ -102,13 +103,24 @@ class Binding:
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine itself."""
     if host == "localhost":
         return True
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_kept_secret(url: str) -> bool:
+    """Say whether what is sent to a URL can be read by nobody on the way: by TLS, or without leaving this machine."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 def _check_proxy(proxy: str) -> None:

@@ -60,6 +60,13 @@ class Unauthenticated(LockgateError):
     status = 401
 
 
+class TooManyAttempts(Unauthenticated):
+    """Too much has failed of late: wait for `retry_after` seconds (of `details`), or show otherwise who you are."""
+
+    code = "REQUEST_LIMIT_EXCEEDED"
+    status = 429
+
+
 class Refused(LockgateError):
     """The caller may not do this: ask somebody who may, or meet what is missing."""
 

@@ -5,18 +5,25 @@ import hashlib
 import hmac
 import json
 import secrets
+import socket
+import sqlite3
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from joserfc import jws
 from joserfc.jwk import RSAKey
+from mlflow.exceptions import MlflowException
 
 from lockgate.access.identity import Provider
 from lockgate.server.oidc import Keys, ProviderUnreachable
-from tests.house import form_of, free_port
+from tests.house import House, acting, form_of, free_port
 from tests.integration.test_access import basic
 from tests.provider.town import AUDIENCE, PROXY, Town
 
@@ -291,18 +298,21 @@ def test_a_password_is_guessed_ten_times_and_no_more(town: Town) -> None:
     def guess(who: str, password: str, address: str) -> httpx.Response:
         return from_address(town, address, basic(who, password))
 
-    # A success forgets the failures before it.
-    assert [guess(name, f"wrong {n}", f"198.51.100.{n}").status_code for n in range(9)] == [401] * 9
-    assert guess(name, "correct horse", "198.51.100.1").status_code == 200
     for who in (name, nobody):
-        said = [guess(who, f"wrong {n}", f"198.51.100.{n}").json()["message"] for n in range(11)]
+        said = []
+        for n in range(11):
+            said.append(guess(who, f"wrong {n}", f"198.51.100.{n}").json()["message"])
+            # A success lets nobody begin anew.
+            assert n > 8 or guess(name, "correct horse", "198.51.100.1").status_code == (200 if who == name else 401)
         assert said[:10] == ["The user name or the password is wrong."] * 10
         assert "Nothing more is tried before" in said[10]
     # From anywhere, in the form too, and without looking at the password.
     blocked = guess(name, "correct horse", "203.0.113.77")
     assert (blocked.status_code, "UTC. Try again then, or use a token." in blocked.text) == (401, True)
+    assert 0 < int(blocked.headers["retry-after"]) == blocked.json()["details"]["retry_after"] <= 901
     with town.browser() as browser:
-        assert "Nothing more is tried" in town.sign_in(browser, name=name, password="correct horse").text
+        refused = town.sign_in(browser, name=name, password="correct horse")
+        assert (refused.status_code, "Nothing more is tried" in refused.text) == (429, True)
         # The account's token lets in all the same, whichever way, and so does everybody else's password.
         assert town.sign_in(browser, token=token).status_code == 303
     assert town.get(token).status_code == 200
@@ -325,3 +335,159 @@ def test_one_address_guesses_at_few_names(town: Town) -> None:
     assert from_address(town, "192.0.2.2", basic(name, "correct horse")).status_code == 200
     recorded = [e for e in town.audit() if e["address"] == "192.0.2.1"]
     assert len(recorded) == 50
+
+
+def new_person(house: House) -> str:
+    name = f"p-{secrets.token_hex(4)}"
+    house.call("admin", "POST", "/principals", {"name": name, "roles": ["viewer"], "password": "correct horse"})
+    return name
+
+
+def test_guesses_side_by_side_are_no_more_than_one_after_the_other(town: Town) -> None:
+    name = new_person(town.house)
+    guesses = [f"wrong {n}" for n in range(30)]
+
+    def guess(password: str) -> str:
+        return str(from_address(town, f"198.51.101.{guesses.index(password)}", basic(name, password)).json()["message"])
+
+    with ThreadPoolExecutor(len(guesses)) as at_once:
+        said = list(at_once.map(guess, guesses))
+    assert said.count("The user name or the password is wrong.") == 10
+    assert sum("Nothing more is tried" in one for one in said) == 20
+
+
+def test_who_has_the_password_gets_in_side_by_side(town: Town) -> None:
+    name = new_person(town.house)
+    assert [from_address(town, "198.51.102.1", basic(name, f"wrong {n}")).status_code for n in range(9)] == [401] * 9
+    with ThreadPoolExecutor(20) as at_once:
+        calls = at_once.map(lambda _: from_address(town, "198.51.102.1", basic(name, "correct horse")), range(20))
+        assert [call.status_code for call in calls] == [200] * 20
+
+
+def test_addresses_of_one_customer_are_one(town: Town) -> None:
+    name = new_person(town.house)
+    for n in range(50):
+        assert from_address(town, f"2001:db8:7:7::{n:x}", basic(f"nobody-{n}", "guess")).status_code == 401
+    assert "from this address" in from_address(town, "2001:db8:7:7:ffff::1", basic(name, "correct horse")).text
+    assert from_address(town, "2001:db8:7:8::1", basic(name, "correct horse")).status_code == 200
+
+
+@contextmanager
+def nobody_can_count(house: House) -> Iterator[None]:
+    """Keep everybody else from writing (SQLite), or from counting failures (PostgreSQL)."""
+    if house.backend.startswith("sqlite:///"):
+        with closing(sqlite3.connect(house.backend.removeprefix("sqlite:///"), isolation_level=None)) as file:
+            file.execute("BEGIN IMMEDIATE")
+            yield
+    else:
+        with psycopg.connect(house.backend) as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('lockgate:attempts', 0))")
+            yield
+
+
+def test_who_goes_on_past_the_limit_keeps_nobody_from_writing(town: Town) -> None:
+    house, address = town.house, "192.0.2.7"
+
+    def tries(way: str) -> httpx.Response:
+        transport = httpx.HTTPTransport(local_address=PROXY)
+        with httpx.Client(base_url=house.uri, transport=transport, timeout=60) as browser:
+            said = {"X-Forwarded-For": address}
+            if way == "one-time token":
+                return browser.get(
+                    "/lockgate/sign-in", params={"token": f"lockgate_{secrets.token_hex()}"}, headers=said
+                )
+            if way == "token":
+                token = f"Bearer lockgate_{secrets.token_hex()}"
+                return browser.get("/api/lockgate/v1/requests", headers={**said, "Authorization": token})
+            away = base64.urlsafe_b64encode(json.dumps({"secret": "x", "provider": "Acme", "next": ""}).encode())
+            cookies = {**said, "cookie": f"lockgate_away={away.decode()}"}
+            return browser.get("/lockgate/sign-in/callback", params={"state": "y"}, headers=cookies)
+
+    ways = ("one-time token", "token", "provider")
+    for n in range(51):
+        assert tries(ways[n % 2]).status_code == 401
+    for _ in range(50):
+        assert tries("provider").status_code == 401
+    assert len([e for e in town.audit() if e["address"] == address]) == 100
+    with nobody_can_count(house):
+        for way in ways:
+            begun = time.monotonic()
+            assert tries(way).status_code == 401, way
+            assert time.monotonic() - begun < 5, way
+    # Whoever has a valid token gets in from there all the same.
+    valid = {"Authorization": f"Bearer {house.tokens['vic']}"}
+    assert from_address(town, address, valid).status_code == 200
+
+
+def test_tokens_that_are_nobody_s_keep_nobody_from_signing_in_with_a_password(town: Town) -> None:
+    name = new_person(town.house)
+    for _ in range(51):
+        old = {"Authorization": f"Bearer lockgate_{secrets.token_hex()}"}
+        assert from_address(town, "192.0.2.8", old).status_code == 401
+    assert from_address(town, "192.0.2.8", basic(name, "correct horse")).status_code == 200
+
+
+def test_the_mlflow_client_says_at_once_that_nothing_more_is_tried(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = new_person(town.house)
+    for n in range(10):
+        from_address(town, f"198.51.103.{n}", basic(name, f"wrong {n}"))
+    begun = time.monotonic()
+    with acting(town.house.uri, None) as client:
+        monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES")
+        monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", name)
+        monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "correct horse")
+        with pytest.raises(MlflowException, match="Nothing more is tried"):
+            client.search_registered_models()
+    assert time.monotonic() - begun < 10
+
+
+@contextmanager
+def hanging_provider(drip: bytes) -> Iterator[str]:
+    """A provider that takes every question, and at best lets an answer drip."""
+    over = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        with closing(connection):
+            while not over.wait(0.5):
+                try:
+                    connection.send(drip)
+                except OSError:
+                    return
+
+    def listen(listening: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threads.append(threading.Thread(target=answer, args=(connection,)))
+            threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threads = [threading.Thread(target=listen, args=(listening,))]
+        threads[0].start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            over.set()
+            listening.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+
+
+@pytest.mark.parametrize("drip", [b"", b"H"])
+def test_a_provider_that_hangs_keeps_no_more_than_one_call_waiting_for_long(town: Town, drip: bytes) -> None:
+    token = good(town)
+
+    def ask(keys: Keys, entry: Provider) -> float:
+        begun = time.monotonic()
+        with pytest.raises(ProviderUnreachable):
+            keys.claims(entry, token, (AUDIENCE,))
+        return time.monotonic() - begun
+
+    with hanging_provider(drip) as issuer, ThreadPoolExecutor(5) as at_once:
+        entry, keys = Provider(name="x", issuer=issuer, client_id="x"), Keys(issuer)
+        took = sorted(at_once.map(lambda _: ask(keys, entry), range(5)))
+        assert took[-2] < 4
+        assert took[-1] < 8
+        assert ask(keys, entry) < 1

@@ -4,13 +4,21 @@ import hashlib
 import re
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 from mlflow import MlflowClient
 
-from lockgate.access.credentials import new_token, token_digest
+from lockgate.access.credentials import new_token, password_hash, token_digest
+from lockgate.access.roles import Role, RoleBinding
 from lockgate.access.session_tokens import form_token
+from lockgate.database import people, sign_ins
+from lockgate.database.engine import engine_for, real_uri
+from lockgate.registry.transaction import reading, transaction
+from lockgate.workflow.people import take_people_turn
 from tests.house import House, acting, form_of
 from tests.integration.test_access import basic
 from tests.provider.town import AUDIENCE, PROXY, Town
@@ -137,6 +145,147 @@ def test_password_and_token_let_a_browser_in_and_signing_out_ends_it(town: Town)
     assert (refused["actor"], refused["after"]["name"], refused["outcome"]) == ("anonymous", name, "refused")
 
 
+def test_a_credential_makes_none_that_outlives_it(town: Town) -> None:
+    name = new_person(town.house, password="correct horse")
+    lasting = {"principal": name, "expires": "90d"}
+
+    def made(headers: dict[str, str], body: dict[str, str]) -> httpx.Response:
+        return httpx.post(f"{town.house.uri}/api/lockgate/v1/tokens", json=body, headers=headers)
+
+    ends = int(time.time()) + 300
+    link = ("--issuer", town.provider.issuer, "--subject", f"sub-{name}")
+    assert town.house.cli("admin", "identities", "link", name, *link).returncode == 0
+    said = {"aud": AUDIENCE, "exp": ends, "groups": ["ml-team"]}
+    theirs = {"Authorization": f"Bearer {town.provider.token(f'sub-{name}', **said)}"}
+    for body in (lasting, {"principal": name}):
+        answer = made(theirs, body)
+        assert answer.status_code == 201, answer.text
+        assert datetime.fromisoformat(answer.json()["expires_at"]).timestamp() == ends
+    # As far off as no calendar goes: what lasts for ever.
+    endless = town.provider.token(f"sub-{name}", **{**said, "exp": 10**15})
+    assert made({"Authorization": f"Bearer {endless}"}, {"principal": name}).status_code == 201
+    # A session ends with the token that began it; one that a password began makes what the password makes.
+    short = town.house.call("admin", "POST", "/tokens", {"principal": name, "expires": "1h"})
+    for filled, end in (
+        ({"token": short["token"]}, short["expires_at"]),
+        ({"name": name, "password": "correct horse"}, None),
+    ):
+        with town.browser() as browser:
+            town.sign_in(browser, **filled)
+            assert browser.post("/api/lockgate/v1/tokens", json={"principal": name}).json()["expires_at"] == end
+    assert made(basic(name, "correct horse"), {"principal": name}).json()["expires_at"] is None
+
+
+def test_a_job_makes_no_token_that_is_stored(town: Town) -> None:
+    job = town.platform.token("x", aud=AUDIENCE, repository="acme/fraud", ref="refs/heads/main")
+    for body in ({"principal": "ci"}, {"principal": "ci", "expires": "1m"}, {"principal": "vic"}):
+        headers = {"Authorization": f"Bearer {job}"}
+        refused = httpx.post(f"{town.house.uri}/api/lockgate/v1/tokens", json=body, headers=headers)
+        assert (refused.status_code, "CI job" in refused.text) == (403, True), refused.text
+    assert town.house.call("ci", "POST", "/tokens", {"principal": "ci", "expires": "1m"}, 201)
+
+
+def test_a_new_password_and_unlinking_end_the_sessions_of_before(town: Town) -> None:
+    name = new_person(town.house, password="correct horse")
+    link = ("--issuer", town.provider.issuer, "--subject", f"sub-{name}")
+    assert town.house.cli("admin", "identities", "link", name, *link).returncode == 0
+    token = new_token_of(town.house, name)
+
+    def new_password() -> None:
+        town.house.call("admin", "POST", "/principals", {"name": name, "password": "another horse"}, 200)
+
+    def unlinked() -> None:
+        assert town.house.cli("admin", "identities", "unlink", name, *link).returncode == 0
+
+    for end, password in ((new_password, "correct horse"), (unlinked, "another horse")):
+        with town.browser() as browser:
+            assert town.sign_in(browser, name=name, password=password).status_code == 303
+            # What is changed otherwise ends none.
+            town.house.call("admin", "POST", "/principals", {"name": name, "groups": ["x"]}, 200)
+            assert browser.get("/api/lockgate/v1/requests").status_code == 200
+            end()
+            assert browser.get("/api/lockgate/v1/requests").status_code == 401
+    assert town.get(token).status_code == 200
+
+
+def test_somebody_is_signed_out_everywhere(town: Town) -> None:
+    house, name = town.house, new_person(town.house, password="correct horse")
+    mine, other = new_token_of(house, name), new_person(house, roles=["admin"])
+    house.tokens[name] = mine
+    narrowed = house.call("admin", "POST", "/tokens", {"principal": name, "only": ["read"]})["token"]
+    house.tokens["narrowed"] = narrowed
+
+    def session() -> str:
+        with town.browser() as browser:
+            town.sign_in(browser, name=name, password="correct horse")
+            return browser.cookies[COOKIE]
+
+    def valid(cookie: str) -> bool:
+        return town.get(headers={"cookie": f"{COOKIE}={cookie}"}).status_code == 200
+
+    for who in ("admin", "max", name):
+        begun = [session(), session()]
+        for refused, whom in (("vic", name), ("narrowed", name), ("max", other)):
+            house.call(refused, "DELETE", f"/principals/{whom}/sessions", status=403)
+        assert [valid(one) for one in begun] == [True, True]
+        done = house.cli(who, "users", "sign-out", name)
+        assert (done.returncode, done.stdout) == (0, f"{name} is signed out everywhere.\n"), done.stderr
+        assert [valid(one) for one in begun] == [False, False]
+        newest = town.audit()[0]
+        assert (newest["action"], newest["actor"], newest["after"]["name"]) == ("sign_out.done", who, name)
+    assert town.get(mine).status_code == 200
+    assert "no principal" in house.call("admin", "DELETE", "/principals/nobody-here/sessions", status=404)["message"]
+    assert house.cli("admin", "users", "sign-out", name, "--json").returncode == 0
+
+
+def test_a_password_that_was_hashed_with_less_effort_is_hashed_anew(town: Town) -> None:
+    name = new_person(town.house, password="correct horse")
+    weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("correct horse")
+
+    def stored() -> str:
+        engine = engine_for(real_uri(town.house.backend))
+        with reading(engine) as session:
+            check = sign_ins.password_check(session, name, ())
+        return str(check.password_hash)
+
+    town.house.sql(f"UPDATE lockgate_principals SET password_hash = '{weak}' WHERE name = '{name}'")
+    assert town.get(headers=basic(name, "wrong horse")).status_code == 401
+    assert stored() == weak
+    assert town.get(headers=basic(name, "correct horse")).status_code == 200
+    strong = stored()
+    assert strong.partition("p=")[0] == password_hash("x").partition("p=")[0]
+    assert town.get(headers=basic(name, "correct horse")).status_code == 200
+    assert stored() == strong
+
+
+def test_a_password_is_not_to_be_taken_for_a_token(town: Town) -> None:
+    body = {"name": f"p-{secrets.token_hex(4)}", "password": "lockgate_correct_horse"}
+    assert "taken for a token" in town.house.call("admin", "POST", "/principals", body, 400)["message"]
+
+
+def test_what_a_provider_gives_does_not_undo_what_an_administrator_takes_meanwhile(town: Town) -> None:
+    """Only on PostgreSQL two can be at it at the same time."""
+    if not town.house.backend.startswith("postgresql"):
+        pytest.skip("one writer at a time")
+    name = new_person(town.house, roles=["viewer", "operator"], groups=["risk"])
+    link = ("--issuer", town.provider.issuer, "--subject", f"sub-{name}")
+    assert town.house.cli("admin", "identities", "link", name, *link).returncode == 0
+    token = town.provider.token(f"sub-{name}", aud=AUDIENCE, groups=["ml-team", "ml-seniors"])
+    with ThreadPoolExecutor(1) as meanwhile:
+        with transaction(engine_for(real_uri(town.house.backend))) as session:
+            take_people_turn(session)
+            known = people.find(session, name)
+            assert known is not None
+            people.set_groups(session, known.id, ())
+            people.set_bindings(session, known.id, [RoleBinding(Role.VIEWER)])
+            signing_in = meanwhile.submit(town.get, token)
+            time.sleep(1)
+        assert signing_in.result().status_code == 200
+    after = town.principal(name)
+    assert after is not None
+    assert (after["groups"], sorted(after["roles"])) == (["senior"], ["reviewer", "viewer"])
+
+
 def test_deactivation_and_revocation_end_a_session_at_once(town: Town) -> None:
     name = new_person(town.house)
     made = town.house.call("admin", "POST", "/tokens", {"principal": name})
@@ -248,5 +397,12 @@ def test_a_wrong_file_stops_the_start_and_names_the_line(tmp_path, line: int, te
     file.write_text(text)
     house = House(tmp_path, f"sqlite:///{tmp_path}/never.db", "--identity", str(file))
     with pytest.raises(RuntimeError, match=rf"line {line}: .*{re.escape(says)}"):
+        house.server.start()
+    assert not (tmp_path / "never.db").exists()
+
+
+def test_an_admin_token_that_could_be_guessed_stops_the_start(tmp_path) -> None:
+    house = House(tmp_path, f"sqlite:///{tmp_path}/never.db", environment={"LOCKGATE_ADMIN_TOKEN": "x" * 23})
+    with pytest.raises(RuntimeError, match="has fewer than 24 characters and could be guessed"):
         house.server.start()
     assert not (tmp_path / "never.db").exists()

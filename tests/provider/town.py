@@ -82,7 +82,13 @@ class Town:
         return next((one for one in listed if one["name"] == name), None)
 
     def audit(self) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self.house.call("admin", "GET", "/audit?max_results=200")["entries"]
+        """All that is on record, newest first."""
+        entries: list[dict[str, Any]] = []
+        page = ""
+        while page is not None:
+            told = self.house.call("admin", "GET", f"/audit?max_results=200{page and f'&page_token={page}'}")
+            entries += told["entries"]
+            page = told["next_page_token"]
         return entries
 
 

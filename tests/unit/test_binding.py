@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from lockgate.binding import Binding
+from lockgate.binding import Binding, is_kept_secret
 from lockgate.cli.main import main
 from lockgate.errors import BadInput
 from tests.certificates import certificate
@@ -23,6 +23,19 @@ def refusal(**chosen: Any) -> str:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.7"])
 def test_this_machine_needs_nothing(host: str) -> None:
     Binding(host, 5000).check()
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://login.example/keys", True), ("http://localhost:8080/keys", True), ("http://[::1]/", True),
+        ("http://127.0.0.1.evil.example/", False), ("http://localhost.evil.example/", False),
+        ("http://localhost:80@evil.example/", False), ("http://login.example/", False), ("http://[::1", False),
+        ("https://", False), ("//localhost", False), ("ftp://localhost/", False), ("", False),
+    ],
+)  # fmt: skip
+def test_what_is_sent_where_nobody_can_read_it(url: str, kept: bool) -> None:
+    assert is_kept_secret(url) is kept
 
 
 @pytest.mark.parametrize("host", OPEN)

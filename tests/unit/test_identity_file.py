@@ -59,7 +59,8 @@ def test_the_files_that_are_shown_are_valid(tmp_path: Path, page: str) -> None:
         (PROVIDER + "    algorithms: []\n", "line 6: providers.0.algorithms"),
         (PROVIDER + "    roles: {g: admin}\n", "an admin gives the role admin"),
         (PROVIDER + "    roles: {g: 'maintainer:x-*'}\n", "an admin gives the role maintainer"),
-        (PROVIDER + "    roles: {g: boss}\n", "there is no role 'boss'"),
+        (PROVIDER + "    roles: {g: boss}\n", "There is no role 'boss'"),
+        (PROVIDER + f"    roles: {{g: 'reviewer:{'x' * 257}'}}\n", "may have 256 characters"),
         (PROVIDER + "    scopes: [profile]\n", "scopes must contain openid"),
         (PROVIDER + "    groups: {g: 'a b'}\n", "must be the name of a group"),
         (PROVIDER + PROVIDER.partition("providers:\n")[2], "each issuer stands in the file once"),
@@ -88,7 +89,7 @@ def test_a_loopback_issuer_may_be_plain_http(tmp_path: Path) -> None:
     for host in ("localhost", "127.0.0.1", "[::1]"):
         found = read(tmp_path, PROVIDER.replace("https://login.acme.example", f"http://{host}:8080"))
         assert found.issuing(f"http://{host}:8080") is not None
-    for host in ("localhost.evil.example", "127.0.0.1.evil.example"):
+    for host in ("localhost.evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "[::2]"):
         with pytest.raises(BadInput):
             read(tmp_path, PROVIDER.replace("https://login.acme.example", f"http://{host}:8080"))
 
@@ -162,6 +163,20 @@ def test_failures_are_counted_in_windows() -> None:
     assert blocked_until([who], [failed], end) is None
     assert after_failure(failed, who.key, end) == Failures(who.key, 1, end)
     assert blocked_until([attempts.address("ada")], [Failures(attempts.address("ada").key, 10, NOON)], NOON) is None
+
+
+def test_what_is_one_address() -> None:
+    same = [
+        ("198.51.100.7", "::ffff:198.51.100.7"),
+        ("2001:db8::1", "2001:db8:0:0:ffff::2"),
+        ("testclient", "testclient"),
+    ]
+    for one, other in same:
+        assert attempts.address(one) == attempts.address(other)
+        assert attempts.tokens_from(one) == attempts.tokens_from(other)
+        assert attempts.tokens_from(one).key != attempts.address(one).key
+    assert attempts.address("198.51.100.7") != attempts.address("198.51.100.8")
+    assert attempts.address("2001:db8::1") != attempts.address("2001:db8:0:1::1")
 
 
 def test_a_session_keeps_its_forms_and_is_renewed_by_the_hour() -> None:

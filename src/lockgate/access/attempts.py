@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address, ip_address, ip_network
 
 WINDOW = timedelta(minutes=15)
 #: How many failures one name takes.
 PER_ACCOUNT = 10
 #: How many one address takes. Many people may be behind one, so it is more than one of them would need.
 PER_ADDRESS = 50
+_CUSTOMERS_BITS = 64
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,13 @@ def account(name: str) -> Counted:
 
 def address(host: str) -> Counted:
     """Return what counts failures from an address."""
-    return Counted(_key("address", host), PER_ADDRESS)
+    return Counted(_key("address", _network(host)), PER_ADDRESS)
+
+
+def tokens_from(host: str) -> Counted:
+    """Return what counts tokens from an address that are nobody's: apart, so that a job that goes on with an old token
+    keeps nobody beside it from signing in with a password."""
+    return Counted(_key("tokens from", _network(host)), PER_ADDRESS)
 
 
 def blocked_until(counted: Iterable[Counted], failures: Iterable[Failures], at: datetime) -> datetime | None:
@@ -51,6 +59,17 @@ def after_failure(before: Failures | None, key: str, at: datetime) -> Failures:
     if before is None or before.since + WINDOW <= at:
         return Failures(key, 1, at)
     return Failures(key, before.count + 1, before.since)
+
+
+def _network(host: str) -> str:
+    """Return an address as it is counted: of IPv6, the network that one customer has to choose addresses from."""
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(found, IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ip_network((int(found), _CUSTOMERS_BITS), strict=False))
 
 
 def _key(kind: str, what: str) -> str:

@@ -1,5 +1,6 @@
 """Tokens and passwords: how they are made, hashed and compared. Neither is ever stored or logged in the clear."""
 
+import functools
 import hashlib
 import hmac
 import secrets
@@ -36,9 +37,7 @@ def password_hash(password: str) -> str:
 
 def password_matches(stored_hash: str, password: str) -> bool:
     """Say whether a password is the one that was hashed."""
-    digest = hmac.new(_process_key, password.encode(), hashlib.sha256).digest()
-    remembered = _verified.get(stored_hash)
-    if remembered is not None and hmac.compare_digest(remembered, digest):
+    if remembers(stored_hash, password):
         return True
     try:
         _hasher.verify(stored_hash, password)
@@ -46,9 +45,26 @@ def password_matches(stored_hash: str, password: str) -> bool:
         return False
     if len(_verified) >= _REMEMBERED_PASSWORDS:
         _verified.clear()
-    _verified[stored_hash] = digest
+    _verified[stored_hash] = _keyed(password)
     return True
 
 
-#: Compared against when there is no such principal, so that a wrong name takes as long as a wrong password.
-NOBODYS_HASH = password_hash(secrets.token_urlsafe(16))
+def remembers(stored_hash: str, password: str) -> bool:
+    """Say whether this process has found the password to be the one that was hashed; that takes no time."""
+    known = _verified.get(stored_hash)
+    return known is not None and hmac.compare_digest(known, _keyed(password))
+
+
+def is_outdated(stored_hash: str) -> bool:
+    """Say whether a hash was made otherwise than is done now, such as with less effort."""
+    return _hasher.check_needs_rehash(stored_hash)
+
+
+@functools.cache
+def nobodys_hash() -> str:
+    """Return what to compare with when there is no such principal: a wrong name takes as long as a wrong password."""
+    return password_hash(secrets.token_urlsafe(16))
+
+
+def _keyed(password: str) -> bytes:
+    return hmac.new(_process_key, password.encode(), hashlib.sha256).digest()

@@ -1,6 +1,5 @@
 """The identity file: which providers, CI platforms and proxies say who is calling, and what they may say."""
 
-import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -9,22 +8,21 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from lockgate.access.roles import Role, RoleBinding
+from lockgate.access.principals import NAME
+from lockgate.access.roles import Role, RoleBinding, parse_binding
+from lockgate.binding import is_kept_secret
+from lockgate.errors import BadInput
 
 #: Signatures that a public key checks. Never `none`, and never HS*, for which the public key would be the secret.
 Algorithm = Literal["RS256", "ES256", "PS256", "EdDSA"]
 #: Those who have these can take the gate down; only an admin gives them, by name.
 _NEVER_MAPPED = (Role.ADMIN, Role.MAINTAINER)
-_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 def _issuer(value: object) -> str:
     text = str(value)
     parts = urlsplit(text)
-    host = parts.netloc.rpartition(":")[0] if parts.port else parts.netloc
-    secure = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
-    if not secure or not parts.netloc or "@" in parts.netloc or parts.query or parts.fragment or len(text) > 256:
+    if not is_kept_secret(text) or "@" in parts.netloc or parts.query or parts.fragment or len(text) > 256:
         raise ValueError("must be the issuer's https URL, exactly as it stands in its tokens (`iss`)")
     return text
 
@@ -34,18 +32,21 @@ def _one_or_many(value: object) -> object:
 
 
 def _group(value: object) -> str:
-    if not isinstance(value, str) or not _GROUP.fullmatch(value):
+    if not isinstance(value, str) or not NAME.fullmatch(value):
         raise ValueError("must be the name of a group: letters, digits and . _ @ + -")
     return value
 
 
 def _binding(value: object) -> RoleBinding:
-    role, _, pattern = str(value).partition(":")
-    if role not in set(Role):
-        raise ValueError(f"there is no role {role!r}; roles: {', '.join(Role)}")
-    if role in _NEVER_MAPPED:
-        raise ValueError(f"an admin gives the role {role} (`lockgate users add NAME --role {role}`), not a provider")
-    return RoleBinding(Role(role), pattern or "*")
+    try:
+        binding = parse_binding(str(value))
+    except BadInput as error:
+        raise ValueError(error.message.removesuffix(".")) from None
+    if binding.role in _NEVER_MAPPED:
+        raise ValueError(
+            f"an admin gives the role {binding.role} (`lockgate users add NAME --role {binding.role}`), not a provider"
+        )
+    return binding
 
 
 def _claim(value: object) -> str:
@@ -72,7 +73,7 @@ class Issuing(_Part):
 
     issuer: Issuer
     algorithms: Annotated[tuple[Algorithm, ...], BeforeValidator(_one_or_many), Field(min_length=1)] = ("RS256",)
-    #: Whom a bearer token must be for. None: no bearer token of this issuer is believed.
+    #: Whom a bearer token must be for. Empty: no bearer token of this issuer is believed.
     audience: Words = ()
 
 

@@ -3,7 +3,7 @@
 import json
 import warnings
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from joserfc import jwt
@@ -22,8 +22,16 @@ _REFUSED_HEADERS = ("jwk", "jku", "x5u", "x5c", "crit", "b64")
 _MAX_SUBJECT = 255
 _MIN_RSA_BITS = 2048
 
-# That RFC 9864 calls EdDSA by the name of its curve is no news for the log.
-warnings.filterwarnings("ignore", category=SecurityWarning)
+# That RFC 9864 calls EdDSA by the name of its curve is no news for the log. Whatever else joserfc warns of is.
+warnings.filterwarnings("ignore", message="EdDSA is deprecated via RFC 9864", category=SecurityWarning)
+_LAST_MOMENT = 253_402_300_799  # of the year 9999, in seconds
+
+
+_UNNAMED = (
+    "The token does not say which of its issuer's keys it is signed with: its header has no `kid`. Have the issuer put "
+    "one there."
+)
+_AMBIGUOUS = "The token's issuer publishes several keys by the same `kid`. Have it give each key one of its own."
 
 
 class UnknownKey(Exception):
@@ -82,7 +90,9 @@ def verified(
         raise Unauthenticated(f"The token is not signed as the server expects ({', '.join(sorted(algorithms))}).")
     kid = header.get("kid")
     fitting = [key for key in keys if key.kid == kid] if kid is not None else list(keys)
-    if len(fitting) != 1:
+    if len(fitting) > 1:
+        raise Unauthenticated(_AMBIGUOUS if kid is not None else _UNNAMED)
+    if not fitting:
         raise UnknownKey
     try:
         registry = JWSRegistry(algorithms=list(allowed), strict_check_header=False)
@@ -94,6 +104,11 @@ def verified(
     if not subject or len(subject) > _MAX_SUBJECT or not subject.isprintable():
         raise Unauthenticated("The token's subject is not one.")
     return claims
+
+
+def end_of(claims: Mapping[str, Any]) -> datetime:
+    """Return when a token ends that was found valid, as its claims say."""
+    return datetime.fromtimestamp(min(claims["exp"], _LAST_MOMENT), UTC)
 
 
 def _rules(issuer: str, audience: Collection[str], at: datetime) -> jwt.JWTClaimsRegistry:

@@ -1,14 +1,19 @@
 """Principals (people and service accounts), and the one who is calling now."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from lockgate.access.caveats import Caveats
 from lockgate.access.roles import PERMISSIONS, Permission, Role, RoleBinding, least_role, roles_with
 from lockgate.errors import Refused, Unauthenticated
+
+#: What principals and groups may be called.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 
 
 class Kind(StrEnum):
@@ -35,6 +40,10 @@ class Principal:
     #: The token that this call was made with, and what it is narrowed to.
     token_id: int | None = None
     caveats: Caveats = ()
+    #: When what this call was made with ends; None if it doesn't by itself.
+    ends_at: datetime | None = None
+    #: Whether a CI platform vouches for the call: it gives each job a credential of its own.
+    is_job: bool = False
 
     @property
     def person(self) -> str:

@@ -79,6 +79,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 }
 
 EVERY_MODEL = "*"
+_MAX_PATTERN = 256
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,20 @@ class RoleBinding:
 
     def __str__(self) -> str:
         return self.role.value if self.pattern == EVERY_MODEL else f"{self.role}:{self.pattern}"
+
+
+def parse_binding(text: str) -> RoleBinding:
+    """Read a role binding from `ROLE` or `ROLE:PATTERN`.
+
+    Raises:
+        BadInput: with the roles that there are.
+    """
+    role, _, pattern = text.partition(":")
+    if role not in set(Role):
+        raise BadInput(f"There is no role {role[:100]!r}. Roles: {', '.join(Role)}.")
+    if len(pattern) > _MAX_PATTERN:
+        raise BadInput(f"A pattern over model names may have {_MAX_PATTERN} characters.")
+    return RoleBinding(Role(role), pattern or EVERY_MODEL)
 
 
 def least_role(permission: Permission) -> Role:

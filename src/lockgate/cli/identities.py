@@ -35,7 +35,7 @@ def link(name: str, issuer: str, subject: str, as_json: bool) -> None:
 @_subject
 @command
 def unlink(name: str, issuer: str, subject: str, as_json: bool) -> None:
-    """Let NAME sign in as that subject no more. Sessions that have begun go on: deactivating NAME ends them."""
+    """Let NAME sign in as that subject no more, and end the sessions of NAME."""
     connect().call("DELETE", f"/principals/{name}/identities", issuer=issuer, subject=subject)
     if as_json:
         show_json({"name": name, "issuer": issuer, "subject": subject, "unlinked": True})

@@ -92,6 +92,18 @@ def _replacement(what: str, given: tuple[str, ...], none: bool) -> list[str] | N
     return list(given) if given or none else None
 
 
+@users.command("sign-out")
+@click.argument("name")
+@command
+def sign_out(name: str, as_json: bool) -> None:
+    """End all sessions of NAME's browsers: your own, or another's. Tokens stay: `lockgate tokens revoke` ends them."""
+    connect().call("DELETE", f"/principals/{name}/sessions")
+    if as_json:
+        show_json({"name": name, "signed_out": True})
+        return
+    say(f"{name} is signed out everywhere.")
+
+
 @users.command("list")
 @command
 def list_(as_json: bool) -> None:

@@ -175,8 +175,8 @@ def server(
       lockgate server --backend-store-uri postgresql://...     a team's server
       lockgate server --policy policy.yaml                     with your own rules
 
-    The first start prints a URL to sign in with, once; or set LOCKGATE_ADMIN_TOKEN to a long random secret, which is
-    then a token of the principal `admin`.
+    The first start prints a URL to sign in with, once; or set LOCKGATE_ADMIN_TOKEN to a long random secret (24
+    characters or more), which is then a token of the principal `admin`.
     """
     binding = Binding(host, port, ssl_certfile, ssl_keyfile, behind_proxy, insecure_http)
     try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, delete, func, insert, null, or_, select, union_all, update
+from sqlalchemy import Row, Select, bindparam, case, delete, func, insert, null, or_, select, union_all, update
 from sqlalchemy.orm import Session
 
 from lockgate.access.caveats import Caveats, from_json, to_json
@@ -21,7 +21,6 @@ class Token:
 
     id: int
     principal: str
-    use: str
     created_at: datetime
     expires_at: datetime | None
     #: To the minute or so; None if it was never used.
@@ -74,8 +73,11 @@ _NOTE_USE = (
     )
     .values(last_used_at=ClockMs())
 )
+# Of the API token that this is, or that began this session. A session that began otherwise ends too, but whoever began
+# it has what it was begun with still.
+_ENDS = func.coalesce(_parents.c.expires_at, case((tokens.c.use == "api", tokens.c.expires_at)))
 _OF_TOKEN = (
-    STANDING.add_columns(tokens.c.id.label("token_id"), tokens.c.caveats)
+    STANDING.add_columns(tokens.c.id.label("token_id"), tokens.c.caveats, _ENDS.label("ends_at"))
     .join(tokens, tokens.c.principal_id == principals.c.id)
     .outerjoin(_parents, tokens.c.parent == _parents.c.digest)
     .where(
@@ -161,7 +163,9 @@ def of_token(session: Session, digest: str, use: str) -> Principal | None:
     found = rows.all()
     if not found:
         return None
-    return replace(principal(found), token_id=found[0].token_id, caveats=from_json(found[0].caveats))
+    token = found[0]
+    ends_at = from_ms(token.ends_at) if token.ends_at is not None else None
+    return replace(principal(found), token_id=token.token_id, caveats=from_json(token.caveats), ends_at=ends_at)
 
 
 def of_identity(session: Session, issuer: str, subject: str) -> Principal | None:
@@ -304,7 +308,6 @@ def valid_tokens(session: Session, now: datetime, principal: str | None = None) 
         Token(
             row.id,
             row.name,
-            row.use,
             from_ms(row.created_at),
             from_ms(row.expires_at) if row.expires_at is not None else None,
             from_ms(row.last_used_at) if row.last_used_at is not None else None,
@@ -320,18 +323,6 @@ def token_owner(session: Session, token_id: int) -> Principal | None:
         select(tokens.c.principal_id).where(tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
     ).scalar()
     return load(session, [owner]).get(owner) if owner is not None else None
-
-
-def api_token_ends(session: Session, token_id: int) -> datetime | None:
-    """Return until when the API token is valid that this is, or that began this session; None if for ever."""
-    mine = tokens.alias()
-    ends = session.execute(
-        select(tokens.c.expires_at)
-        .select_from(mine)
-        .join(tokens, tokens.c.digest == func.coalesce(mine.c.parent, mine.c.digest))
-        .where(mine.c.id == token_id, tokens.c.use == "api")
-    ).scalar()
-    return from_ms(ends) if ends is not None else None
 
 
 def note_use(session: Session, token_id: int) -> None:

@@ -1,6 +1,6 @@
 """Signing in: identities at providers, failed attempts, and the tokens of sessions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,9 +55,9 @@ def password_check(session: Session, name: str, counted: Iterable[Counted]) -> P
     return PasswordCheck(from_ms(rows[0].at), rows[0].id, rows[0].password_hash, found)
 
 
-def failures(session: Session, keys: Sequence[str]) -> dict[str, Failures]:
-    """Return what failed of late, locked until the transaction ends."""
-    rows = session.execute(select(attempts).where(attempts.c.key.in_(keys)).order_by(attempts.c.key).with_for_update())
+def failures(session: Session, counted: Iterable[Counted]) -> dict[str, Failures]:
+    """Return what failed of late, by its key."""
+    rows = session.execute(select(attempts).where(attempts.c.key.in_([one.key for one in counted])))
     return {row.key: Failures(row.key, row.failures, from_ms(row.since)) for row in rows}
 
 
@@ -68,14 +68,15 @@ def count(session: Session, failed: Failures) -> None:
         session.execute(insert(attempts).values(key=failed.key, **values))
 
 
-def forget(session: Session, key: str) -> None:
-    """Let what failed be forgotten: it has succeeded."""
-    session.execute(delete(attempts).where(attempts.c.key == key))
-
-
 def forget_before(session: Session, at: datetime) -> None:
     """Forget the failures of windows that began before a time."""
     session.execute(delete(attempts).where(attempts.c.since < to_ms(at)))
+
+
+def rehash(session: Session, principal_id: int, before: str, after: str) -> None:
+    """Store a password's hash in place of an older one of the same password; another password stays."""
+    statement = update(principals).where(principals.c.id == principal_id, principals.c.password_hash == before)
+    session.execute(statement.values(password_hash=after))
 
 
 def link(session: Session, principal_id: int, issuer: str, subject: str, at: datetime) -> None:
@@ -96,11 +97,9 @@ def linked(session: Session, issuer: str, subject: str) -> int | None:
     return session.execute(statement).scalar()
 
 
-def links(session: Session, principal_id: int | None = None) -> list[dict[str, Any]]:
-    """Return identities, by the principal's name; of one principal or of all."""
+def links(session: Session) -> list[dict[str, Any]]:
+    """Return all identities, by the principal's name."""
     statement = select(identities.c.issuer, identities.c.subject, principals.c.name).join(principals)
-    if principal_id is not None:
-        statement = statement.where(principals.c.id == principal_id)
     return [dict(row._mapping) for row in session.execute(statement.order_by(principals.c.name, identities.c.issuer))]
 
 
@@ -167,6 +166,12 @@ def supersede(session: Session, digest: str, until: datetime) -> Superseded | No
     if before is None or session.execute(statement).rowcount == 0:  # type: ignore[attr-defined]
         return None
     return Superseded(before.principal_id, from_ms(before.expires_at), before.parent)
+
+
+def end_sessions(session: Session, principal_id: int, at: datetime) -> int:
+    """End all sessions of a principal; return how many of their tokens were valid."""
+    statement = update(tokens).where(*_LIVE, tokens.c.principal_id == principal_id, tokens.c.expires_at > to_ms(at))
+    return int(session.execute(statement.values(revoked_at=to_ms(at))).rowcount)  # type: ignore[attr-defined]
 
 
 def end_session(session: Session, digest: str, at: datetime, soon: datetime) -> int | None:

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.cookies import CookieError, SimpleCookie
 
 from sqlalchemy import Engine
@@ -12,16 +12,16 @@ from starlette.requests import Request
 from lockgate.access.claims import claimed
 from lockgate.access.credentials import TOKEN_PREFIX, token_digest
 from lockgate.access.identity import IdentityFile, Platform, Provider
-from lockgate.access.jwt import claimed_issuer, looks_like_jwt
+from lockgate.access.jwt import claimed_issuer, end_of, looks_like_jwt
 from lockgate.access.principals import Principal
 from lockgate.database import people
-from lockgate.errors import Unauthenticated
+from lockgate.errors import TooManyAttempts, Unauthenticated
 from lockgate.registry.transaction import reading
 from lockgate.server.last_use import LastUse
 from lockgate.server.oidc import Keys
 from lockgate.server.proxies import forwarded_user
 from lockgate.workflow import identities, signing_in
-from lockgate.workflow.signing_in import WRONG_PASSWORD
+from lockgate.workflow.signing_in import WRONG_PASSWORD, WRONG_TOKEN
 
 SESSION_COOKIE = "lockgate_session"
 
@@ -71,39 +71,52 @@ class Authentication:
                 "Sign in first: set MLFLOW_TRACKING_TOKEN (`lockgate tokens create` makes one), or "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
             )
-        return Found(self._by_token(session, "session"), by_itself=True, session=session)
+        return Found(self._by_session(session), by_itself=True, session=session)
 
     def _by_header(self, header: str, address: str) -> Principal:
         scheme, _, credentials = header.partition(" ")
         if scheme.lower() == "bearer":
-            return self._by_bearer(credentials.strip())
+            return self._by_bearer(credentials.strip(), address)
         if scheme.lower() == "basic":
             return self._by_basic(*_decode_basic(credentials.strip()), address)
         raise Unauthenticated("This way to authenticate is not known here. Use a bearer token or basic.")
 
-    def _by_bearer(self, token: str) -> Principal:
-        if looks_like_jwt(token):
-            return self._by_jwt(token)
-        return self._by_token(token, "api")
+    def _by_bearer(self, token: str, address: str) -> Principal:
+        return self._by_jwt(token) if looks_like_jwt(token) else self._by_api_token(token, address)
 
-    def _by_token(self, token: str, use: str) -> Principal:
-        with reading(self._engine) as session:
-            found = people.of_token(session, token_digest(token), use)
+    def _by_api_token(self, token: str, address: str) -> Principal:
+        found = self._of_token(token, "api")
         if found is None:
-            raise Unauthenticated(
-                "The token is not valid (any more). An administrator makes a new one with `lockgate tokens create`."
-            )
-        if use == "api":
-            self._last_use.note(found.token_id)
+            signing_in.refused_token(self._engine, address)
+            raise Unauthenticated(f"{WRONG_TOKEN} An administrator makes a new one with `lockgate tokens create`.")
+        self._last_use.note(found.token_id)
         return found
+
+    def _by_session(self, token: str) -> Principal:
+        found = self._of_token(token, "session")
+        if found is None:
+            raise Unauthenticated("You are signed out. Sign in again.")
+        return found
+
+    def _of_token(self, token: str, use: str) -> Principal | None:
+        with reading(self._engine) as session:
+            return people.of_token(session, token_digest(token), use)
 
     def _by_basic(self, name: str, password: str, address: str) -> Principal:
         if not password.startswith(TOKEN_PREFIX):
-            return signing_in.by_password(self._engine, name, password, address)
-        owner = self._by_token(password, "api")
+            return self._by_password(name, password, address)
+        owner = self._by_api_token(password, address)
         if owner.name != name:
             raise Unauthenticated(WRONG_PASSWORD)
         return owner
+
+    def _by_password(self, name: str, password: str, address: str) -> Principal:
+        try:
+            return signing_in.by_password(self._engine, name, password, address)
+        except TooManyAttempts as error:
+            # On 429 MLflow's client would wait in silence for as long as Retry-After says, and for minutes without it;
+            # 401 it shows to its user at once.
+            raise Unauthenticated(error.message, **error.details) from None
 
     def _by_jwt(self, token: str) -> Principal:
         entry = self._identity.issuing(claimed_issuer(token))
@@ -114,7 +127,8 @@ class Authentication:
         claims = self._keys[entry.issuer].claims(entry, token, entry.audience)
         match entry:
             case Provider():
-                return identities.principal_of(self._engine, entry, claimed(entry, claims))
+                who = identities.principal_of(self._engine, entry, claimed(entry, claims))
+                return replace(who, ends_at=end_of(claims))
             case Platform():
                 account = entry.account_for(claims)
                 if account is None:
@@ -122,7 +136,7 @@ class Authentication:
                         "The job's token is genuine, but no entry of the server's identity file trusts a job with its "
                         "claims (repository, branch, environment, ...)."
                     )
-                return identities.service_account(self._engine, account)
+                return replace(identities.service_account(self._engine, account), ends_at=end_of(claims), is_job=True)
 
 
 def caller_address(request: Request) -> str:

@@ -21,7 +21,9 @@ def answer(error: LockgateError) -> JSONResponse:
     # Half a surrogate pair that somebody sent cannot be sent back.
     message = error.message.encode(errors="backslashreplace").decode()
     body = {"error_code": error.code, "message": message, "details": dict(error.details)}
-    headers = {"WWW-Authenticate": 'Bearer realm="lockgate"'} if error.status == 401 else None
+    headers = {"WWW-Authenticate": 'Bearer realm="lockgate"'} if error.status == 401 else {}
+    if "retry_after" in error.details:
+        headers["Retry-After"] = str(error.details["retry_after"])
     return JSONResponse(body, error.status, headers)
 
 

@@ -6,6 +6,7 @@ Run as a module, in an environment that `lockgate.settings` has prepared: MLflow
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -42,8 +43,9 @@ def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
         _console.print(warning, style="yellow")
     _check_free(binding.host, binding.port)
     identity_file(os.environ.get("LOCKGATE_IDENTITY"))
+    token = admin_token()
     with calling(LOCKGATE):
-        once = _prepare(policy_file)
+        once = _prepare(policy_file, token)
     _say_where(binding, once)
     uvicorn.run(
         "lockgate.server.app:create_app",
@@ -75,7 +77,22 @@ def _check_free(host: str, port: int) -> None:
         ) from None
 
 
-def _prepare(policy_file: str | None) -> str | None:
+def admin_token(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the token that the principal `admin` shall have, if there is to be one.
+
+    Raises:
+        BadInput: if it is short enough to be guessed.
+    """
+    token = environment.get("LOCKGATE_ADMIN_TOKEN") or None
+    if token is not None and len(token) < _LONG_ENOUGH:
+        raise BadInput(
+            f"LOCKGATE_ADMIN_TOKEN has fewer than {_LONG_ENOUGH} characters and could be guessed. Use a long "
+            "random one, such as `openssl rand -hex 24` makes."
+        )
+    return token
+
+
+def _prepare(policy_file: str | None, token: str | None) -> str | None:
     registry = real_uri(real_location(REGISTRY))
     for uri in dict.fromkeys((registry, real_uri(real_location(BACKEND)))):
         prepare_database(uri)
@@ -87,9 +104,6 @@ def _prepare(policy_file: str | None) -> str | None:
     if policy_file:
         _console.print(policies.apply_at_start(stores(), Path(policy_file).read_text(encoding="utf-8")), markup=False)
     seal_what_serves(stores())
-    token = os.environ.get("LOCKGATE_ADMIN_TOKEN") or None
-    if token is not None and len(token) < _LONG_ENOUGH:
-        _console.print("LOCKGATE_ADMIN_TOKEN is short enough to be guessed. Use a long random one.", style="yellow")
     return people.ensure_admin(engine, token)
 
 

@@ -1,5 +1,6 @@
 """Talking to OpenID providers: their metadata, keys, and the exchange of a code. Never inside a transaction."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -17,10 +18,13 @@ from joserfc.jwk import KeySet
 
 from lockgate.access.identity import Issuing, Provider
 from lockgate.access.jwt import UnknownKey, public_keys, verified
+from lockgate.binding import is_kept_secret
 from lockgate.errors import LockgateError, Unauthenticated
 
 _logger = logging.getLogger("lockgate.server")
-_TIMEOUT = httpx.Timeout(5)
+#: How long one question to a provider may take, however it trickles in, and how long calls wait for another's.
+_DEADLINE_SECONDS = 5.0
+_PATIENCE_SECONDS = 2.0
 _MAX_BYTES = 1_000_000
 #: How long keys are believed without asking, and how soon they may be asked for again for a key not among them.
 _FRESH_SECONDS = 3600.0
@@ -29,7 +33,6 @@ _AGAIN_WITHOUT_SECONDS = 5.0
 #: How long they are believed while the issuer does not answer.
 _STALE_SECONDS = 24 * 3600.0
 _NO_ANSWER = "The identity provider does not answer as it should. Try again in a moment."
-_LOOPBACK = ("http://localhost", "http://127.0.0.1", "http://[::1]")
 
 
 class ProviderUnreachable(LockgateError):
@@ -65,7 +68,7 @@ class Keys:
         try:
             return verified(token, self._known(), entry.algorithms, entry.issuer, audience, at)
         except UnknownKey:
-            self._fetch(_AGAIN_SECONDS, wait=True)
+            self._fetch(_AGAIN_SECONDS, _PATIENCE_SECONDS)
         try:
             return verified(token, self._keys, entry.algorithms, entry.issuer, audience, at)
         except UnknownKey:
@@ -82,32 +85,44 @@ class Keys:
 
     def _known(self) -> KeySet:
         if self._fetched is None or time.monotonic() - self._fetched > _FRESH_SECONDS:
-            # While one call asks, the others go on with the keys that there are.
-            self._fetch(_AGAIN_SECONDS if self._fetched else _AGAIN_WITHOUT_SECONDS, wait=self._fetched is None)
+            again = _AGAIN_WITHOUT_SECONDS if self._fetched is None else _AGAIN_SECONDS
+            # While one call asks, the others go on with the keys that there are. Without any they wait, but not once it
+            # is known that there may be no answer: each call that waits keeps a thread from all others.
+            self._fetch(again, _PATIENCE_SECONDS if self._tried is None else 0)
+        # Keys that were good this morning are better than nobody getting in.
+        if self._fetched is None or time.monotonic() - self._fetched > _STALE_SECONDS:
+            raise ProviderUnreachable(_NO_ANSWER)
         return self._keys
 
-    def _fetch(self, not_before: float, wait: bool) -> None:
-        """Get the keys, unless they were asked for less than this many seconds ago."""
-        if not self._lock.acquire(blocking=wait):
+    def _fetch(self, not_before: float, patience: float) -> None:
+        """Get the keys, unless they were asked for less than this many seconds ago.
+
+        Args:
+            not_before: The seconds.
+            patience: How long to wait while another call asks, in seconds; 0 not to wait.
+
+        Raises:
+            ProviderUnreachable: if that took longer.
+        """
+        if not self._lock.acquire(timeout=patience):
+            if patience:
+                raise ProviderUnreachable(_NO_ANSWER)
             return
         try:
-            at = time.monotonic()
-            if self._tried is None or at - self._tried >= not_before:
-                self._tried = at
-                self._ask(at)
+            if self._tried is None or time.monotonic() - self._tried >= not_before:
+                self._ask()
+                # From its end: those who waited meanwhile don't ask one after the other.
+                self._tried = time.monotonic()
         finally:
             self._lock.release()
-        # Keys that were good this morning are better than nobody getting in.
-        if self._fetched is None or at - self._fetched > _STALE_SECONDS:
-            raise ProviderUnreachable(_NO_ANSWER)
 
-    def _ask(self, at: float) -> None:
+    def _ask(self) -> None:
         try:
             metadata = _get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
             if metadata.get("issuer") != self._issuer:
                 raise ProviderUnreachable("it calls itself another issuer than the identity file does")
             self._keys = public_keys(_get(_endpoint(metadata, "jwks_uri")))
-            self._metadata, self._fetched = metadata, at
+            self._metadata, self._fetched = metadata, time.monotonic()
         except ProviderUnreachable as error:
             _logger.warning("No keys from the identity provider %s: %s", self._issuer, error.message)
 
@@ -203,28 +218,37 @@ def _get(url: str) -> dict[str, Any]:
 def _asked(method: str, url: str, **options: Any) -> dict[str, Any]:
     """Ask a provider, following it nowhere else and reading no more than an answer of ours can be."""
     try:
-        with httpx.stream(method, url, timeout=_TIMEOUT, follow_redirects=False, **options) as answer:
-            content = b""
-            for chunk in answer.iter_bytes():
-                content += chunk
-                if len(content) > _MAX_BYTES:
-                    raise ProviderUnreachable("The identity provider's answer is too long.")
-            if answer.status_code in (400, 401) and method == "POST":
-                raise Unauthenticated(
-                    "The identity provider did not accept the sign-in. Begin again; if that does not help, an "
-                    "administrator compares client_id and secret with the provider's."
-                )
-            found = httpx.Response(answer.status_code, content=content).json() if answer.is_success else None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        found = None
+        # A loop of its own, since only a task can be ended wherever it is: httpx itself limits each step, not all.
+        answer = asyncio.run(asyncio.wait_for(_read(method, url, options), _DEADLINE_SECONDS))
+        found = answer.json() if answer.is_success else None
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError):
+        raise ProviderUnreachable(_NO_ANSWER) from None
+    if answer.status_code in (400, 401) and method == "POST":
+        raise Unauthenticated(
+            "The identity provider did not accept the sign-in. Begin again; if that does not help, an "
+            "administrator compares client_id and secret with the provider's."
+        )
     if not isinstance(found, dict):
         raise ProviderUnreachable(_NO_ANSWER)
     return found
 
 
+async def _read(method: str, url: str, options: Mapping[str, Any]) -> httpx.Response:
+    async with (
+        httpx.AsyncClient(follow_redirects=False, timeout=_DEADLINE_SECONDS) as client,
+        client.stream(method, url, **options) as answer,
+    ):
+        content = b""
+        async for chunk in answer.aiter_bytes():
+            content += chunk
+            if len(content) > _MAX_BYTES:
+                raise ProviderUnreachable("The identity provider's answer is too long.")
+        return httpx.Response(answer.status_code, content=content)
+
+
 def _endpoint(metadata: Mapping[str, Any], name: str) -> str:
     url = metadata.get(name)
-    if not isinstance(url, str) or not url.startswith(("https://", *_LOOPBACK)):
+    if not isinstance(url, str) or not is_kept_secret(url):
         raise ProviderUnreachable(f"The identity provider's metadata has no `{name}` that can be used.")
     return url
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lockgate.access.caveats import caveats_of
 from lockgate.access.principals import Kind
-from lockgate.access.roles import parse_permission
+from lockgate.access.roles import parse_binding, parse_permission
 from lockgate.errors import BadInput
 from lockgate.gates.policy import Duration
 from lockgate.promotions.target import Target
@@ -31,7 +31,7 @@ from lockgate.wire.people import (
     TokenList,
 )
 from lockgate.wire.words import Name, RowId
-from lockgate.workflow import access, explained, identities, people, tokens
+from lockgate.workflow import access, explained, identities, people, signing_in, tokens
 from lockgate.workflow.people import NewPrincipal, Replacement
 
 MAX_LIFETIME = timedelta(days=3650)
@@ -59,7 +59,7 @@ def add_principal(body: PrincipalBody, house: House, caller: Calling, response: 
         name=body.name,
         kind=Kind(body.kind) if body.kind else None,
         groups=tuple(body.groups),
-        bindings=tuple(people.parse_binding(role) for role in body.roles),
+        bindings=tuple(parse_binding(role) for role in body.roles),
         password=body.password,
         owner=body.owner,
     )
@@ -73,12 +73,18 @@ def change_principal(name: str, body: PrincipalPatch, house: House, caller: Call
     """Replace a principal's groups or roles, activate or deactivate it."""
     wanted = Replacement(
         groups=tuple(body.groups) if body.groups is not None else None,
-        bindings=tuple(people.parse_binding(role) for role in body.roles) if body.roles is not None else None,
+        bindings=tuple(parse_binding(role) for role in body.roles) if body.roles is not None else None,
         active=body.active,
         owner=body.owner,
         same_person_as=body.same_person_as,
     )
     return people_view.principal(people.change(house.registry.engine, caller, name, wanted))
+
+
+@router.delete("/principals/{name}/sessions", status_code=204)
+def end_sessions(name: str, house: House, caller: Calling) -> None:
+    """Sign somebody out of all browsers. Their tokens stay."""
+    signing_in.sign_out_everywhere(house.registry.engine, caller, name)
 
 
 @router.get("/tokens")

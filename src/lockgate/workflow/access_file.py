@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lockgate.access.plan import Account, Wanted, account_of
 from lockgate.access.principals import Kind, Principal
+from lockgate.access.roles import parse_binding
 from lockgate.document import line_of, parse_yaml
 from lockgate.errors import BadInput
-from lockgate.workflow.people import check_groups, check_principal_name, parse_binding
+from lockgate.workflow.people import check_groups, check_principal_name
 
 MAX_LENGTH = 1_000_000
 

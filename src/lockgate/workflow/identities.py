@@ -16,7 +16,7 @@ from lockgate.database.record import record
 from lockgate.errors import BadInput, Conflict, NotFound, Unauthenticated
 from lockgate.events.event import EventType
 from lockgate.registry.transaction import reading, transaction
-from lockgate.workflow.people import NewPrincipal, add_unlike_others, check_new
+from lockgate.workflow.people import NewPrincipal, add_unlike_others, check_new, take_people_turn
 from lockgate.workflow.principal_changes import record_change
 
 _LONGEST = 255
@@ -89,7 +89,7 @@ def link(engine: Engine, caller: Caller, name: str, issuer: str, subject: str) -
 
 
 def unlink(engine: Engine, caller: Caller, name: str, issuer: str, subject: str) -> None:
-    """Take an identity from a principal; who comes with it is not known from the next call on.
+    """Take an identity from a principal; who comes with it is not known from the next call on, in a session either.
 
     Raises:
         NotFound: if the principal does not have it.
@@ -100,6 +100,7 @@ def unlink(engine: Engine, caller: Caller, name: str, issuer: str, subject: str)
         if sign_ins.linked(session, issuer, subject) != known.id:
             raise NotFound(f"{known.name} has no such identity. `lockgate identities list` shows them.")
         sign_ins.unlink(session, issuer, subject)
+        sign_ins.end_sessions(session, known.id, now(session))
         _on_record(session, caller, EventType.IDENTITY_UNLINKED, known, issuer, subject)
 
 
@@ -111,6 +112,7 @@ def links(engine: Engine, caller: Caller) -> list[dict[str, Any]]:
 
 
 def _brought_up_to_date(session: Session, provider: Provider, said: Claimed) -> Principal:
+    take_people_turn(session)
     known = people.of_identity(session, said.issuer, said.subject)
     if known is None:
         _check_may_be_new(session, provider, said)

@@ -1,6 +1,5 @@
 """Who there is: adding people and service accounts, and changing their roles, groups and standing."""
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,19 +7,18 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from lockgate.access.credentials import new_token, password_hash, token_digest
-from lockgate.access.principals import LOCKGATE, Caller, Kind, Principal
-from lockgate.access.roles import EVERY_MODEL, Permission, Role, RoleBinding
-from lockgate.database import people
+from lockgate.access.credentials import TOKEN_PREFIX, new_token, password_hash, token_digest
+from lockgate.access.principals import LOCKGATE, NAME, Caller, Kind, Principal
+from lockgate.access.roles import Permission, Role, RoleBinding
+from lockgate.database import people, sign_ins
 from lockgate.database.engine import now, take_turn
 from lockgate.errors import BadInput, Conflict, NotFound, Refused
 from lockgate.events.event import EventType
-from lockgate.registry.transaction import transaction
+from lockgate.registry.transaction import reading, transaction
 from lockgate.workflow.humans import set_owner, set_person
 from lockgate.workflow.principal_changes import record_change
 from lockgate.workflow.tokens import record_token
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,99}")
 _RESERVED = ("lockgate", "system", "anonymous")
 _MIN_PASSWORD = 8
 _MAX_PASSWORD = 1024
@@ -40,20 +38,6 @@ class NewPrincipal:
     password: str | None = None
     #: The person who answers for a service account.
     owner: str | None = None
-
-
-def parse_binding(text: str) -> RoleBinding:
-    """Read a role binding from `ROLE` or `ROLE:PATTERN`.
-
-    Raises:
-        BadInput: with the roles that there are.
-    """
-    role, _, pattern = text.partition(":")
-    if role not in set(Role):
-        raise BadInput(f"There is no role {role[:100]!r}. Roles: {', '.join(Role)}.")
-    if len(pattern) > 256:
-        raise BadInput("A pattern over model names may have 256 characters.")
-    return RoleBinding(Role(role), pattern or EVERY_MODEL)
 
 
 def add(engine: Engine, caller: Caller, new: NewPrincipal) -> tuple[Principal, bool]:
@@ -87,6 +71,8 @@ def add(engine: Engine, caller: Caller, new: NewPrincipal) -> tuple[Principal, b
         people.set_bindings(session, principal_id, (*(known.bindings if known else ()), *new.bindings))
         if new.password is not None:
             people.set_password(session, principal_id, password_hash(new.password))
+            # Who had the old one may have been somebody else.
+            sign_ins.end_sessions(session, principal_id, at)
         if owner is not None:
             set_owner(session, caller, principal_id, owner)
         after = people.load(session, [principal_id])[principal_id]
@@ -174,7 +160,7 @@ def check_admin_left(session: Session) -> None:
 def everybody(engine: Engine, caller: Caller) -> list[Principal]:
     """Return all principals."""
     caller.require_somewhere(Permission.READ)
-    with transaction(engine) as session:
+    with reading(engine) as session:
         return people.every(session)
 
 
@@ -225,11 +211,13 @@ def check_new(new: NewPrincipal) -> None:
     check_groups(new.groups)
     if new.password is not None and not _MIN_PASSWORD <= len(new.password) <= _MAX_PASSWORD:
         raise BadInput(f"A password has {_MIN_PASSWORD} to {_MAX_PASSWORD} characters.")
+    if (new.password or "").startswith(TOKEN_PREFIX):
+        raise BadInput(f"A password that begins with {TOKEN_PREFIX} would be taken for a token. Choose another one.")
 
 
 def check_principal_name(name: str) -> None:
     """Refuse a name that a principal can't have."""
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise BadInput(
             f"{name[:100]!r} is no name for a principal. Use letters, digits and . _ @ + -, at most 100, "
             "starting with a letter or digit."
@@ -241,7 +229,7 @@ def check_principal_name(name: str) -> None:
 def check_groups(groups: Iterable[str]) -> None:
     """Refuse a name that a group can't have."""
     for group in groups:
-        if not _NAME.fullmatch(group):
+        if not NAME.fullmatch(group):
             raise BadInput(f"{group[:100]!r} is no name for a group. Use letters, digits and . _ @ + -.")
 
 

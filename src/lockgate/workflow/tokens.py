@@ -15,9 +15,9 @@ from lockgate.database import people
 from lockgate.database.engine import now
 from lockgate.database.people import Token
 from lockgate.database.record import record
-from lockgate.errors import NotFound
+from lockgate.errors import NotFound, Refused
 from lockgate.events.event import EventType
-from lockgate.registry.transaction import transaction
+from lockgate.registry.transaction import reading, transaction
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class NewToken:
 def create(engine: Engine, caller: Caller, name: str, lifetime: timedelta | None, caveats: Caveats = ()) -> NewToken:
     """Make a token: for oneself, or as an admin for anybody.
 
-    A token makes none that is stronger: its own caveats go along, and one for the same principal ends when it ends.
+    A credential makes none that is stronger: its own caveats go along, and one for the same principal ends when it
+    does.
 
     Args:
         engine: The registry's database.
@@ -44,8 +45,13 @@ def create(engine: Engine, caller: Caller, name: str, lifetime: timedelta | None
 
     Raises:
         NotFound: if there is no such principal.
-        Refused: if it is somebody else's and the caller is no admin.
+        Refused: if it is somebody else's and the caller is no admin, or if the caller is a CI job.
     """
+    if caller.principal.is_job:
+        raise Refused(
+            "A CI job needs no token that is stored: its platform gives each run one. For what is no such job an "
+            f"administrator makes one with `lockgate tokens create {name[:100]}`."
+        )
     if name != caller.principal.name:
         caller.require(Permission.ADMINISTER)
     with transaction(engine) as session:
@@ -53,7 +59,7 @@ def create(engine: Engine, caller: Caller, name: str, lifetime: timedelta | None
         if owner is None:
             raise NotFound(f"There is no principal {name[:100]!r}. `lockgate users add` adds one.")
         at = now(session)
-        expires_at = _earliest(at + lifetime if lifetime else None, _own_end(session, caller, owner))
+        expires_at = _earliest(at + lifetime if lifetime else None, _own_end(caller, owner))
         inherited = (*caller.principal.caveats, *caveats)
         token = new_token()
         token_id = people.add_token(session, owner.id, token_digest(token), "api", at, expires_at, caveats=inherited)
@@ -61,9 +67,8 @@ def create(engine: Engine, caller: Caller, name: str, lifetime: timedelta | None
         return NewToken(token_id, token, expires_at, inherited)
 
 
-def _own_end(session: Session, caller: Caller, owner: Principal) -> datetime | None:
-    used = caller.principal.token_id
-    return people.api_token_ends(session, used) if used is not None and owner.id == caller.principal.id else None
+def _own_end(caller: Caller, owner: Principal) -> datetime | None:
+    return caller.principal.ends_at if owner.id == caller.principal.id else None
 
 
 def _earliest(*times: datetime | None) -> datetime | None:
@@ -73,7 +78,7 @@ def _earliest(*times: datetime | None) -> datetime | None:
 def valid(engine: Engine, caller: Caller) -> list[Token]:
     """Return the valid tokens: one's own, or all for an admin."""
     everybodys = caller.principal.may(Permission.ADMINISTER)
-    with transaction(engine) as session:
+    with reading(engine) as session:
         return people.valid_tokens(session, now(session), None if everybodys else caller.principal.name)
 
 
