@@ -14,6 +14,8 @@ from typing import Any, TypeGuard, TypeVar
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracing.constant import TraceTagKey
+from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION
 
 from lockgate.access.principals import Caller, Principal, current_caller
 from lockgate.access.roles import Permission, least_role, roles_with
@@ -145,8 +147,7 @@ def _named(given: Mapping[str, Any], argument: str) -> Iterator[str]:
     value = given.get(name)
     for one in value if _are_several(value) else (value,):
         found = getattr(one, attribute) if attribute else one
-        if found:
-            yield str(found)
+        yield from (str(each) for each in (found if isinstance(found, Mapping) else (found,)) if each)
 
 
 def _judge(
@@ -160,6 +161,9 @@ def _judge(
     """
     if kind is Kind.LOCATION:
         _judge_location(caller, things)
+        return
+    if kind is Kind.TRACE_TAG:
+        _judge_trace_tags(caller, things)
         return
     if kind is Kind.EXPERIMENT and not things:
         caller.require(permission)  # It belongs to no experiment.
@@ -185,4 +189,16 @@ def _judge_location(caller: Caller, locations: Sequence[str]) -> None:
         raise Refused(
             f"{caller.principal.name} may not choose where an experiment keeps its files: this needs a role for all "
             "experiments. Leave `artifact_location` out."
+        )
+
+
+#: Tags by which the server finds a trace's files, which it reads with keys of its own.
+_PLACES_OF_TRACES = frozenset({MLFLOW_ARTIFACT_LOCATION, TraceTagKey.ARCHIVE_LOCATION})
+
+
+def _judge_trace_tags(caller: Caller, keys: Sequence[str]) -> None:
+    if not _PLACES_OF_TRACES.isdisjoint(keys):
+        raise Refused(
+            f"{caller.principal.name} may not choose where a trace keeps its files: this needs a role for all "
+            f"experiments. Leave the tags {' and '.join(sorted(_PLACES_OF_TRACES))} out."
         )
