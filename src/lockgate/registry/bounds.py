@@ -23,6 +23,7 @@ from lockgate.errors import Refused
 from lockgate.registry.experiments import names_of
 from lockgate.registry.touches import TOUCHES, Kind, Touch
 from lockgate.registry.transaction import told_by_mlflow
+from lockgate.registry.wrapping import what_comes_next
 
 _Store = TypeVar("_Store", bound=type[Any])
 
@@ -97,13 +98,12 @@ def refuse_unknown_writes() -> None:
 
 
 def _asking(store: type[Any], method: str, touch: Touch) -> Callable[..., Any]:
-    own = vars(store).get(method)
     mlflows = getattr(SqlAlchemyStore, method)
-    signature = inspect.signature(mlflows)
+    signature, then = inspect.signature(mlflows), what_comes_next(store, method)
 
-    @functools.wraps(own or mlflows)
+    @functools.wraps(getattr(store, method))
     def ask_first(self: Any, *args: Any, **kwargs: Any) -> Any:
-        inner = own.__get__(self) if own is not None else getattr(super(store, self), method)
+        inner = then(self)
         if _under_way.get() is not None:
             return inner(*args, **kwargs)
         with told_by_mlflow():
