@@ -397,6 +397,34 @@ def test_the_audit_log_tells_of_what_may_be_seen(scene: Scene, busy: dict[str, i
     assert scene.house.call("sue", "GET", hidden)["entries"]
 
 
+def test_how_people_get_in_is_told_to_who_governs_and_to_themselves(scene: Scene) -> None:
+    house, name = scene.house, f"door-{scene.prefix}"
+    house.call("admin", "POST", "/principals", {"name": name, "roles": ["viewer"]})
+    house.tokens[name] = house.call("admin", "POST", "/tokens", {"principal": name})["token"]
+    linked = {"issuer": "https://issuer.example", "subject": f"sub-{scene.prefix}"}
+    house.call("admin", "POST", f"/principals/{name}/identities", linked)
+    own = house.call(name, "POST", "/tokens", {"principal": name})
+    wrong = house.http(None).get(f"{API}/experiments/get?experiment_id=0", auth=("nobody", scene.prefix))
+    assert wrong.status_code == 401
+    kinds = ("sign_in.", "sign_out.", "identity.", "token.")
+
+    def told(who: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = house.call(who, "GET", "/audit?max_results=200")["entries"]
+        return found
+
+    governing = told("max")
+    assert {entry["action"] for entry in governing} >= {"identity.linked", "token.created", "sign_in.refused"}
+    assert all(entry["address"] for entry in governing if entry["actor"] == name)
+    for who in ("vic", "sue", name, scene.near):
+        found = told(who)
+        assert {entry["actor"] for entry in found if entry["action"].startswith(kinds)} <= {who}, who
+        assert {entry["actor"] for entry in found if entry["address"]} <= {who}, who
+        assert linked["subject"] not in str(found)
+        assert any(entry["action"] == "principal.changed" for entry in found), who
+    assert [entry["action"] for entry in told(name) if entry["actor"] == name] == ["token.created"]
+    house.call(name, "DELETE", f"/tokens/{own['id']}", status=204)
+
+
 def test_who_is_let_in_further_sees_more_at_the_next_call(scene: Scene) -> None:
     name = f"more-{scene.prefix}"
     scene.house.call("admin", "POST", "/principals", {"name": name, "roles": [f"viewer:{scene.hidden[0]}"]})

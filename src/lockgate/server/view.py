@@ -334,7 +334,7 @@ def explanation(asked: Asked, reasons: list[Reason]) -> ExplanationView:
     )
 
 
-def audit_entry(row: dict[str, Any]) -> AuditView:
+def audit_entry(row: Mapping[str, Any]) -> AuditView:
     """Show an audit entry."""
     shown = {key: row[key] for key in AuditView.model_fields if key in row}
     shown["version"] = _text(row["version"])
