@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import flask
 from fastapi import Depends, FastAPI, Request
@@ -193,6 +194,20 @@ def _ask_graphql() -> None:
         raise BadInput("A call of GraphQL needs a JSON object with the `query`, as text.")
 
 
+def _read_version() -> None:
+    # This handler looks for a run's files by HTTP, at a server that it does not know, and fails.
+    name, version = flask.request.args.get("name"), flask.request.args.get("version")
+    try:
+        location = stores().registry.get_model_version_download_uri(name, version) if name and version else ""
+    except MlflowException:
+        return  # The handler says that there is no such version.
+    if urlsplit(location).scheme == "runs":
+        raise BadInput(
+            f"The files of version {version} of '{name}' are those of a run ({location}), and this call does not "
+            f"follow that. Get them from the run: `mlflow artifacts download -u {location}`."
+        )
+
+
 def _delete_workspace() -> None:
     raise Refused(
         "Deleting a workspace would delete or move its registered models without any gate. Delete or rename the "
@@ -205,4 +220,5 @@ _CHECKS: dict[str, Callable[[], None]] = {
     _create_presigned_upload_url.__name__: _presign,
     _delete_workspace_handler.__name__: _delete_workspace,
     _graphql.__name__: _ask_graphql,
+    "serve_model_version_artifact": _read_version,
 }
