@@ -175,7 +175,7 @@ def test_any_parameter_is_answered(house: House, name: str, value: str) -> None:
 
 def test_mlflows_handlers_stumble_over_no_body(house: House) -> None:
     ada = house.http("ada")
-    for body in ([], [1], 7, True):
+    for body in ([], [1], 7, True, "name", "[]"):
         for path in ("runs/create", "registered-models/create", "experiments/search", "runs/log-batch"):
             answer = ada.post(f"/api/2.0/mlflow/{path}", json=body)
             assert answer.status_code == 400, (path, body, answer.text)
