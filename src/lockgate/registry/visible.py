@@ -15,6 +15,7 @@ from typing import Any
 from mlflow.entities.entity_type import EntityAssociationType
 from mlflow.store.model_registry.dbmodels import models as registry
 from mlflow.store.tracking.dbmodels import models as tracking
+from mlflow.store.workspace.dbmodels.models import SqlWorkspace
 from sqlalchemy import ColumnElement, Select, String, and_, cast, event, false, or_, select
 from sqlalchemy.orm import LoaderCriteriaOption, ORMExecuteState, Session, with_loader_criteria
 
@@ -152,6 +153,7 @@ UNLIMITED: Mapping[type[Any], str] = MappingProxyType(
             (tracking.SqlJob, tracking.SqlJobLock, tracking.SqlSchedulerLease),
             "MLflow's jobs are off, and nobody reads their tables.",
         ),
+        SqlWorkspace: "Workspaces belong to the server: any role may read which there are.",
         registry.SqlWebhookEvent: "Read along with its webhook, which is limited.",
     }
 )
