@@ -230,3 +230,66 @@ def test_a_storage_that_does_not_answer_voids_no_approval(new_database: Callable
         assert [review["dismissed"] for review in looked["reviews"]] == [""]
         refused = store.house.call("bot", "POST", f"/requests/{asked['id']}/promote", {}, status=403)
         assert "can't be reached" in refused["message"]
+
+
+def bounded(store: Store) -> tuple[str, str]:
+    """Let somebody in who contributes within a pattern; returns their name and an experiment of theirs."""
+    who = f"near-{secrets.token_hex(4)}"
+    store.house.call("admin", "POST", "/principals", {"name": who, "roles": [f"contributor:{who}-*"]})
+    store.house.tokens[who] = store.house.call("admin", "POST", "/tokens", {"principal": who})["token"]
+    with store.house.acting_as(who) as client:
+        client.create_registered_model(f"{who}-x")
+        return who, client.create_experiment(f"{who}-e")
+
+
+def register(store: Store, who: str, source: str, **named: str) -> httpx.Response:
+    body = {"name": f"{who}-x", "source": source, **named}
+    return store.house.http(who).post("/api/2.0/mlflow/model-versions/create", json=body)
+
+
+def test_nobody_reads_the_bucket_by_a_source_beyond_their_bounds(store: Store) -> None:
+    """The server has keys to all of the bucket: a version's source is read with them."""
+    hidden = good_run(store.house)
+    who, experiment = bounded(store)
+    with store.house.acting_as(who) as client:
+        mine = client.create_run(experiment).info
+    base = f"s3://{store.bucket}"
+    own = f"{base}/mlflow/{experiment}/{mine.run_id}/artifacts"
+    others = (
+        f"{base}/{folder(hidden)}", f"{base}/mlflow", base, f"{own}x", f"{own}/../../../0/{hidden}/artifacts/model",
+        f"{own}/%2e%2e/%2e%2e/%2e%2e/0/{hidden}", f"{base}/{folder(hidden)}/{mine.run_id}", "gs://elsewhere/x",
+        "wasbs://box@account.blob.core.windows.net/x", "http://127.0.0.1:1/x", f"runs:/{hidden}/model",
+        f"mlflow-artifacts:/0/{hidden}/artifacts/model", "dbfs:/x", "hdfs://x/y",
+    )  # fmt: skip
+    for source in others:
+        for named in ({}, {"run_id": mine.run_id}, {"run_id": hidden}):
+            answer = register(store, who, source, **named)
+            assert answer.status_code in (400, 403, 404), (source, named, answer.text)
+    said = [register(store, who, f"{base}/mlflow/0/{run}/artifacts/model").json() for run in (hidden, "0" * 32)]
+    assert said[0]["message"].replace(hidden, "RUN") == said[1]["message"].replace("0" * 32, "RUN")
+    assert "`runs:/RUN_ID/PATH`" in said[0]["message"]
+    assert store.house.http("ada").get(f"/api/2.0/mlflow/model-versions/search?filter=name='{who}-x'").json() == {}
+
+
+def test_a_source_within_ones_bounds_is_registered(store: Store) -> None:
+    who, experiment = bounded(store)
+    with store.house.acting_as(who) as client:
+        run = client.create_run(experiment).info
+        client.log_text(run.run_id, "flavors: {}", "model/MLmodel")
+        logged = client.create_logged_model(experiment, "m", run.run_id)
+    own = f"s3://{store.bucket}/mlflow/{experiment}/{run.run_id}/artifacts/model"
+    register(store, who, own).raise_for_status()
+    register(store, who, own, run_id=run.run_id).raise_for_status()
+    register(store, who, f"{run.artifact_uri}/model", run_id=run.run_id).raise_for_status()
+    register(store, who, f"runs:/{run.run_id}/model", run_id=run.run_id).raise_for_status()
+    register(store, who, logged.artifact_location, model_id=logged.model_id).raise_for_status()
+    register(store, who, f"models:/{logged.model_id}", model_id=logged.model_id).raise_for_status()
+    register(store, who, f"models:/{who}-x/1").raise_for_status()
+    with store.house.acting_as(who) as client:
+        client.create_prompt(f"{who}-p")
+    prompt = {"name": f"{who}-p", "source": "prompt-template", "tags": [
+        {"key": "mlflow.prompt.is_prompt", "value": "true"}, {"key": "mlflow.prompt.text", "value": "hi"},
+    ]}  # fmt: skip
+    store.house.http(who).post("/api/2.0/mlflow/model-versions/create", json=prompt).raise_for_status()
+    elsewhere = {"name": registered(store)[0], "source": f"s3://{store.bucket}/elsewhere"}
+    store.house.http("ada").post("/api/2.0/mlflow/model-versions/create", json=elsewhere).raise_for_status()

@@ -161,6 +161,67 @@ def test_a_filter_is_bounded_whatever_route_it_comes_by(house: House) -> None:
     assert "51 clauses" in found_by(51)
 
 
+@pytest.mark.parametrize("who", ["vic", "near-limits"])
+@pytest.mark.parametrize("kind", ["metrics", "params", "tags"])
+def test_what_a_search_is_ordered_by_is_bounded(house: House, kind: str, who: str) -> None:
+    """Each is one join more, beside those of the filter."""
+    if who not in house.tokens:
+        house.call("admin", "POST", "/principals", {"name": who, "roles": ["viewer:Default"]})
+        house.tokens[who] = house.call("admin", "POST", "/tokens", {"principal": who})["token"]
+    caller, value = house.http(who), "0.5" if kind == "metrics" else "'x'"
+
+    def ordered(number: int, clauses: int) -> httpx.Response:
+        order = [f"{kind}.a{n} DESC" for n in range(number)]
+        filter_string = " AND ".join(f"{kind}.b{n} != {value}" for n in range(clauses))
+        asked = {"experiment_ids": ["0"], "filter": filter_string, "order_by": order}
+        return caller.post(f"{MLFLOW}/runs/search", json=asked)
+
+    for number, clauses in ((20, 30), (0, 50)):
+        answer = ordered(number, clauses)
+        assert answer.status_code == 200, answer.text
+    refused(ordered(20, 31), 400, says="51 clauses")
+    refused(ordered(21, 0), 400, says="ordered by 21 things")
+    refused(ordered(70, 0), 400, says="ordered by 70 things")
+
+
+def test_every_search_bounds_what_it_is_ordered_by(house: House) -> None:
+    order = ["name"] * 21
+    for what in ("registered-models", "model-versions"):
+        answer = house.http("vic").get(f"{MLFLOW}/{what}/search", params={"order_by": order})
+        refused(answer, 400, says="ordered by 21 things")
+    for path, body in (
+        ("2.0/mlflow/runs/search", {"experiment_ids": ["0"], "order_by": order}),
+        ("2.0/mlflow/experiments/search", {"max_results": 5, "order_by": order}),
+        ("2.0/mlflow/logged-models/search", {"experiment_ids": ["0"], "order_by": [{"field_name": "metrics.a"}] * 21}),
+        ("3.0/mlflow/datasets/search", {"experiment_ids": ["0"], "order_by": order}),
+        (
+            "3.0/mlflow/traces/search",
+            {
+                "locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}],
+                "order_by": order,
+            },
+        ),
+    ):
+        refused(house.http("vic").post(f"/api/{path}", json=body), 400, says="ordered by 21 things")
+
+
+def test_traces_are_counted_within_the_bounds_of_searches(house: House) -> None:
+    def counted(clauses: int) -> httpx.Response:
+        asked = {
+            "experiment_ids": ["0"], "view_type": "TRACES", "metric_name": "trace_count",
+            "aggregations": [{"aggregation_type": "COUNT"}], "filters": ["trace.tag.a = 'b'"] * clauses,
+        }  # fmt: skip
+        return house.http("vic").post("/api/3.0/mlflow/traces/metrics", json=asked)
+
+    assert counted(50).status_code == 200, counted(50).text
+    refused(counted(51), 400, says="51 clauses")
+    correlated = {"experiment_ids": ["0"], "filter_string1": "tag.a = 'b'", "filter_string2": "tag.a = 'c'"}
+    path = "/api/3.0/mlflow/traces/calculate-filter-correlation"
+    assert house.http("vic").post(path, json=correlated).status_code == 200
+    correlated["base_filter"] = " AND ".join(["tag.a = 'b'"] * 49)
+    refused(house.http("vic").post(path, json=correlated), 400, says="51 clauses")
+
+
 @pytest.mark.parametrize("size", [50_001, 2**31, 2**63, 2**70, 10**100])
 def test_pages_are_bounded(house: House, size: int) -> None:
     for path in (f"{MLFLOW}/runs/search", f"{MLFLOW}/experiments/search"):

@@ -3,6 +3,7 @@
 import gzip
 import json
 import secrets
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 
 from tests.house import House
-from tests.sides import INSIDE, OUTSIDE, Side, furnish, let_in
+from tests.sides import INSIDE, OUTSIDE, Side, furnish, let_in, trace_info
 
 Sent = dict[str, Any]
 
@@ -228,6 +229,38 @@ def test_a_folder_of_files_can_not_be_claimed_by_a_new_experiment(
     assert people["bounded"].post("/api/2.0/mlflow/experiments/create", json=claim).status_code == 200
 
 
+def test_a_trace_does_not_lead_to_files_beyond_its_own(house: House, people: dict[str, httpx.Client]) -> None:
+    """MLflow keeps in tags of a trace where its files are, and the server reads them there."""
+    inside, outside = furnish(house, INSIDE), furnish(house, OUTSIDE)
+    traces = f"traces/{outside.trace}/artifacts"
+    name = str(uuid.uuid4())
+    kept = house.folder / "mlartifacts" / outside.experiment / traces / "attachments" / name
+    kept.parent.mkdir(parents=True)
+    kept.write_text("secret")
+    place = f"mlflow-artifacts:/{outside.experiment}/{traces}"
+    tag = {"key": "mlflow.artifactLocation", "value": place}
+    new = trace_info(inside.experiment, f"tr-{secrets.token_hex(8)}")
+    new["trace"]["trace_info"]["tags"] = {"k": "v", tag["key"]: place}
+    old = {"experiment_id": inside.experiment, "timestamp_ms": 1, "request_metadata": [], "tags": [tag]}
+    for answer in (
+        people["bounded"].patch(f"/api/2.0/mlflow/traces/{inside.trace}/tags", json=tag),
+        people["bounded"].patch(f"/api/3.0/mlflow/traces/{inside.trace}/tags", json=tag),
+        people["bounded"].post("/api/3.0/mlflow/traces", json=new),
+        people["bounded"].post("/api/2.0/mlflow/traces", json=old),
+    ):
+        assert answer.status_code == 403, answer.text
+        assert "may not choose where a trace keeps its files" in answer.json()["message"]
+    asked = {"request_id": inside.trace, "path": name}
+    read = people["bounded"].get("/ajax-api/3.0/mlflow/get-trace-artifact", params=asked)
+    assert "secret" not in read.text
+    assert read.status_code >= 400
+    asked = {"request_id": outside.trace, "path": name}
+    read = house.http("vic").get("/ajax-api/3.0/mlflow/get-trace-artifact", params=asked)
+    assert (read.status_code, read.text) == (200, "secret")
+    other = {"key": "a", "value": "b"}
+    assert people["bounded"].patch(f"/api/3.0/mlflow/traces/{inside.trace}/tags", json=other).status_code == 200
+
+
 def test_a_call_that_names_two_things_needs_both(house: House, people: dict[str, httpx.Client]) -> None:
     inside, other, outside = furnish(house, INSIDE), furnish(house, INSIDE), furnish(house, OUTSIDE)
     metric = {"key": "m", "value": 1.0, "timestamp": 1, "step": 0}
@@ -238,7 +271,7 @@ def test_a_call_that_names_two_things_needs_both(house: House, people: dict[str,
         yield "runs/outputs", {"run_id": inside.run, "models": [{"model_id": of.logged_model, "step": 0}]}
         yield "logged-models", {"experiment_id": inside.experiment, "name": "new", "source_run_id": of.run}
         yield "traces/link-to-run", {"run_id": inside.run, "trace_ids": [inside.trace, of.trace]}
-        yield "model-versions/create", {"name": inside.model, "source": "s3://bucket/x", "run_id": of.run}
+        yield "model-versions/create", {"name": inside.model, "source": f"runs:/{of.run}/m", "run_id": of.run}
 
     for path, body in calls(outside):
         assert people["bounded"].post(f"/api/2.0/mlflow/{path}", json=body).status_code == 404, path

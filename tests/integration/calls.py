@@ -255,11 +255,11 @@ BODIES = [
     raw("POST", "registered-models/create", b'{"name": "no type"}', ""),
     raw("POST", "registered-models/create", b""),
     raw("POST", "registered-models/create", b"{"),
-    raw("POST", "registered-models/create", b"[]"),
-    raw("POST", "registered-models/create", b'["name"]'),
+    named("a body that is an empty list", raw("POST", "registered-models/create", b"[]")),
+    named("a body that is a list", raw("POST", "registered-models/create", b'["name"]')),
     raw("POST", "registered-models/create", b"null"),
-    raw("POST", "registered-models/create", b"7"),
-    raw("POST", "registered-models/create", b'"name"'),
+    named("a body that is a number", raw("POST", "registered-models/create", b"7")),
+    named("a body that is a text", raw("POST", "registered-models/create", b'"name"')),
     raw("POST", "registered-models/create", b'{"name": NaN}'),
     raw("POST", "registered-models/create", b'{"name": "half a \\ud83d pair"}'),
     raw("POST", "registered-models/create", b'{"name": "a comma too many",}'),
@@ -935,7 +935,15 @@ ARTIFACTS = [
     *[get("model-versions/get-download-uri", name="churn", version=str(number)) for number in range(1, 6)],
     *[
         get("/model-versions/get-artifact", name="churn", version=number, path=path)
-        for number in ("1", "2", "3", "4", "01", "9", "one")
+        for number in ("2", "3", "4", "9", "one")
+        for path in ("MLmodel", "nothing")
+    ],
+    *[
+        named(
+            f"{path} of version {number}, a run's",
+            get("/model-versions/get-artifact", name="churn", version=number, path=path),
+        )
+        for number in ("1", "01")
         for path in ("MLmodel", "nothing")
     ],
     *[

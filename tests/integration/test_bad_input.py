@@ -171,3 +171,20 @@ def test_any_parameter_is_answered(house: House, name: str, value: str) -> None:
         answer = house.http("vic").get(f"/api/lockgate/v1{path}", params={name: value})
         if answer.status_code != 200:
             clear(answer)
+
+
+def test_mlflows_handlers_stumble_over_no_body(house: House) -> None:
+    ada = house.http("ada")
+    for body in ([], [1], 7, True, "name", "[]"):
+        for path in ("runs/create", "registered-models/create", "experiments/search", "runs/log-batch"):
+            answer = ada.post(f"/api/2.0/mlflow/{path}", json=body)
+            assert answer.status_code == 400, (path, body, answer.text)
+            clear(answer)
+    for graphql in (None, [], {}, {"query": None}, {"query": 7}, {"query": "{"}, {"query": ""}, {"query": "{nothing}"}):
+        answer = ada.post("/graphql", json=graphql)
+        assert answer.status_code == (200 if graphql == {"query": "{nothing}"} else 400), (graphql, answer.text)
+        if answer.status_code == 400:
+            clear(answer)
+    refused = ada.get("/graphql")
+    assert refused.status_code == 400
+    assert "needs a JSON object with the `query`" in refused.json()["message"]

@@ -44,6 +44,8 @@ KNOWN: dict[str, dict[str, str]] = {
         "an offset beyond 63 bits": FAILS,
         "a page token that is *": FAILS,
         "nested 2000 deep": FAILS,
+        "a body that is *": FAILS,
+        "* of version *, a run's": FAILS,
     },
     "postgresql": {
         "rename *to a taken name": SHOWS_SQL,
@@ -53,6 +55,8 @@ KNOWN: dict[str, dict[str, str]] = {
         "an offset below 0": SHOWS_SQL,
         "a page token that is *": FAILS,
         "nested 2000 deep": FAILS,
+        "a body that is *": FAILS,
+        "* of version *, a run's": FAILS,
         "an offset beyond 63 bits": SHOWS_SQL,
         "archive others, not a number: *": SHOWS_SQL,
         "archive others, other digits: *": READS_LESS,

@@ -53,7 +53,7 @@ def test_only_a_known_proxy_is_believed(house: House, new_database: NewDatabase,
             asked = each.http("ada").post("/api/lockgate/v1/requests", json=body, headers=forwarded)
             assert asked.json()["url"].startswith(f"{scheme}://")
             assert ("strict-transport-security" in asked.headers) is (scheme == "https")
-            noted = each.call("vic", "GET", f"/audit?model={name}")["entries"][0]
+            noted = each.call("admin", "GET", f"/audit?model={name}")["entries"][0]
             assert (noted["actor"], noted["address"]) == ("ada", address)
     finally:
         behind.close()

@@ -285,6 +285,12 @@ def test_requests_are_listed_and_shown_to_who_sees_the_model(scene: Scene, busy:
             for number in (hidden, 999_999)
         ]
         assert said[0].replace(str(hidden), "N") == said[1].replace("999999", "N")
+    for number in (hidden, 999_999):
+        asked = f"/access/explain?principal=sue&action=review&request={number}"
+        said = scene.house.call(scene.near, "GET", asked, status=404)["message"]
+        assert said == f"There is no promotion request {number}. `lockgate requests` lists them."
+    explained = scene.house.call(scene.near, "GET", f"/access/explain?principal=sue&action=review&request={shown}")
+    assert explained["model"] == scene.seen[0]
     query = f"{API}/transition-requests/list?version=1&name="
     assert scene.call(scene.near, query + scene.seen[0]) == {"requests": []}
     assert scene.house.http(scene.near).get(query + scene.hidden[0]).status_code == 404
@@ -391,6 +397,34 @@ def test_the_audit_log_tells_of_what_may_be_seen(scene: Scene, busy: dict[str, i
     assert scene.house.call("sue", "GET", hidden)["entries"]
 
 
+def test_how_people_get_in_is_told_to_who_governs_and_to_themselves(scene: Scene) -> None:
+    house, name = scene.house, f"door-{scene.prefix}"
+    house.call("admin", "POST", "/principals", {"name": name, "roles": ["viewer"]})
+    house.tokens[name] = house.call("admin", "POST", "/tokens", {"principal": name})["token"]
+    linked = {"issuer": "https://issuer.example", "subject": f"sub-{scene.prefix}"}
+    house.call("admin", "POST", f"/principals/{name}/identities", linked)
+    own = house.call(name, "POST", "/tokens", {"principal": name})
+    wrong = house.http(None).get(f"{API}/experiments/get?experiment_id=0", auth=("nobody", scene.prefix))
+    assert wrong.status_code == 401
+    kinds = ("sign_in.", "sign_out.", "identity.", "token.")
+
+    def told(who: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = house.call(who, "GET", "/audit?max_results=200")["entries"]
+        return found
+
+    governing = told("max")
+    assert {entry["action"] for entry in governing} >= {"identity.linked", "token.created", "sign_in.refused"}
+    assert all(entry["address"] for entry in governing if entry["actor"] == name)
+    for who in ("vic", "sue", name, scene.near):
+        found = told(who)
+        assert {entry["actor"] for entry in found if entry["action"].startswith(kinds)} <= {who}, who
+        assert {entry["actor"] for entry in found if entry["address"]} <= {who}, who
+        assert linked["subject"] not in str(found)
+        assert any(entry["action"] == "principal.changed" for entry in found), who
+    assert [entry["action"] for entry in told(name) if entry["actor"] == name] == ["token.created"]
+    house.call(name, "DELETE", f"/tokens/{own['id']}", status=204)
+
+
 def test_who_is_let_in_further_sees_more_at_the_next_call(scene: Scene) -> None:
     name = f"more-{scene.prefix}"
     scene.house.call("admin", "POST", "/principals", {"name": name, "roles": [f"viewer:{scene.hidden[0]}"]})
@@ -430,6 +464,13 @@ _fragments = st.sampled_from(
     ["name", "tags.a", "tags.`a b`", "params.x", "metrics.auc", "attributes.status", "run_id", "=", "!=", "LIKE", "ILIKE",
      "IN", ">", "'a'", "'%'", "'a_b'", "0.5", "('a','b')", "AND", "OR", "(", ")", "`", "'", '"', "--", "é", "\\", " "]
 )  # fmt: skip
+_ordered = st.one_of(
+    st.lists(
+        _fragments | st.sampled_from(["name DESC", "metrics.a ASC", "params.a", "attributes.start_time"]), max_size=4
+    ),
+    st.integers(1, 90).map(lambda many: [f"metrics.a{n}" for n in range(many)]),
+    st.integers(1, 90).map(lambda many: [f"tags.a{n} DESC" for n in range(many)]),
+)
 _tokens = st.one_of(
     st.text(max_size=30),
     st.binary(max_size=20).map(bytes.hex),
@@ -440,19 +481,42 @@ _tokens = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(
-    st.sampled_from(sorted(PAGED)), st.lists(_fragments, max_size=6).map(" ".join), st.none() | _tokens, st.booleans()
+    st.sampled_from(sorted(PAGED)),
+    st.lists(_fragments, max_size=6).map(" ".join),
+    st.none() | _ordered,
+    st.none() | _tokens,
+    st.booleans(),
 )
-def test_no_filter_and_no_token_breaks_a_search(
-    scene: Scene, path: str, sought: str, token: str | None, limited: bool
+def test_no_filter_no_order_and_no_token_breaks_a_search(
+    scene: Scene, path: str, sought: str, ordered: list[str] | None, token: str | None, limited: bool
 ) -> None:
     asked = {**PAGED[path], "filter": sought, **({} if token is None else {"page_token": token})}
+    if ordered is not None:
+        by_field = path == "logged-models/search"
+        asked["order_by"] = [{"field_name": one} for one in ordered] if by_field else ordered
     http = scene.house.http(scene.near if limited else "sue")
     is_get = path.split("/")[0] in ("registered-models", "model-versions")
     encoded = {key: value for key, value in asked.items() if "\0" not in str(value)}
     answer = http.get(f"{API}/{path}", params=encoded) if is_get else http.post(f"{API}/{path}", json=encoded)
     assert answer.status_code < 500, answer.text
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        {"filter": "run_id IN ('a', 'b')"},
+        {"filter": "metrics.auc = name"},
+        {"order_by": [{"field_name": "metrics.`a"}]},
+        {"order_by": [{}]},
+    ],
+)
+def test_a_search_that_mlflow_can_not_read_is_refused_in_a_sentence(scene: Scene, search: dict[str, Any]) -> None:
+    body = {"experiment_ids": _all_ids(scene), **search}
+    answer = scene.house.http("sue").post(f"{API}/logged-models/search", json=body)
+    assert answer.status_code in (200, 400), answer.text
+    assert "Traceback" not in answer.text
 
 
 @pytest.mark.parametrize("path", sorted(PAGED))

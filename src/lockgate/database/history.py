@@ -7,9 +7,11 @@ from datetime import datetime
 from sqlalchemy import Row, Select, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
+from lockgate.access.sight import Sight
 from lockgate.database.engine import from_ms, to_ms
 from lockgate.database.identities import Model
 from lockgate.database.tables import decisions, holders, models, principals, versions
+from lockgate.database.visible import is_seen
 from lockgate.decisions.verdict import DecisionKind
 from lockgate.promotions.target import Target
 
@@ -151,14 +153,14 @@ class Move:
 
 
 def moves(
-    session: Session, workspace: str, model: str | None, since: datetime | None, before_id: int | None, limit: int
+    session: Session, workspace: str, model: str | None, since: datetime | None, sight: Sight | None, limit: int
 ) -> list[Move]:
-    """Return the moves in a workspace, newest first."""
+    """Return the moves in a workspace of models that somebody may see, newest first."""
     statement = (
         _select_tenures()
         .add_columns(models.c.name.label("model"), models.c.created_at, models.c.deleted_at)
         .join(models, holders.c.model_id == models.c.id)
-        .where(models.c.workspace == workspace)
+        .where(models.c.workspace == workspace, *is_seen(session, models.c.name, sight))
         .order_by(holders.c.id.desc())
         .limit(limit)
     )
@@ -166,8 +168,6 @@ def moves(
         statement = statement.where(models.c.name == model)
     if since is not None:
         statement = statement.where(holders.c.since >= to_ms(since))
-    if before_id is not None:
-        statement = statement.where(holders.c.id < before_id)
     return [
         Move(
             row.id,

@@ -1,12 +1,15 @@
-"""Writing down what happened: the audit entry and the event that tells of it, in one breath."""
+"""Writing down what happened: the audit entry and the event that tells of it, in one breath; and reading it."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, insert, or_, select
+from sqlalchemy import ColumnElement, Row, insert, or_, select
 from sqlalchemy.orm import Session
 
-from lockgate.access.sight import Sight
+from lockgate.access.principals import Principal
+from lockgate.access.roles import Permission
+from lockgate.access.sight import Sight, sight_of
 from lockgate.audit.entry import AuditEntry
 from lockgate.database.engine import from_ms, to_ms
 from lockgate.database.tables import audit, events, models
@@ -53,37 +56,79 @@ def record(session: Session, entry: AuditEntry, at: datetime) -> int:
     return number
 
 
-def entries(
-    session: Session,
-    limit: int,
-    before_id: int | None = None,
-    model: str | None = None,
-    action: str | None = None,
-    sight: Sight | None = None,
-) -> list[dict[str, Any]]:
-    """Return audit entries that somebody may see, newest first."""
-    statement = select(audit).where(*_seen(session, sight)).order_by(audit.c.id.desc()).limit(limit)
-    if before_id is not None:
-        statement = statement.where(audit.c.id < before_id)
-    if model is not None:
-        statement = statement.where(audit.c.model == model)
-    if action is not None:
-        statement = statement.where(audit.c.action == action)
-    return [{**row._mapping, "at": from_ms(row.at)} for row in session.execute(statement)]
+@dataclass(frozen=True)
+class Filter:
+    """Which audit entries are wanted."""
+
+    model: str | None = None
+    action: str | None = None
+    workspace: str | None = None
+    since: datetime | None = None
+    before_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Somebody who reads the audit log."""
+
+    id: int
+    #: The models they may see; None for all.
+    sight: Sight | None
+    #: Whether what people do to get in, and from where, is for them.
+    governs: bool
+
+
+def reader_of(principal: Principal) -> Reader:
+    """Return somebody as a reader of the audit log."""
+    return Reader(principal.id, sight_of(principal), principal.may(Permission.GOVERN))
+
+
+def entries(session: Session, wanted: Filter, reader: Reader, limit: int) -> list[dict[str, Any]]:
+    """Return audit entries that somebody may see, newest first; addresses only as far as they may see them."""
+    statement = select(audit).where(*_of(wanted), *_seen(session, reader)).order_by(audit.c.id.desc()).limit(limit)
+    return [_shown(row, reader) for row in session.execute(statement)]
+
+
+def _of(wanted: Filter) -> list[ColumnElement[bool]]:
+    exact = ((audit.c.model, wanted.model), (audit.c.action, wanted.action), (audit.c.workspace, wanted.workspace))
+    conditions: list[ColumnElement[bool]] = [column == value for column, value in exact if value is not None]
+    if wanted.since is not None:
+        conditions.append(audit.c.at >= to_ms(wanted.since))
+    if wanted.before_id is not None:
+        conditions.append(audit.c.id < wanted.before_id)
+    return conditions
+
+
+def _shown(row: Row[Any], reader: Reader) -> dict[str, Any]:
+    shows_address = reader.governs or row.actor_id == reader.id
+    return {**row._mapping, "at": from_ms(row.at), "address": row.address if shows_address else ""}
 
 
 #: What is about no model in particular, but may tell of any.
 _OF_ANY_MODEL = (EventType.FROZEN, EventType.FREEZE_LIFTED, EventType.WEBHOOK_CHANGED)
+#: How people get in: for who governs, and for whoever it was.
+_OF_GETTING_IN = (
+    EventType.SIGNED_IN,
+    EventType.SIGN_IN_REFUSED,
+    EventType.SIGNED_OUT,
+    EventType.IDENTITY_LINKED,
+    EventType.IDENTITY_UNLINKED,
+    EventType.TOKEN_CREATED,
+    EventType.TOKEN_REVOKED,
+)
 
 
-def _seen(session: Session, sight: Sight | None) -> list[ColumnElement[bool]]:
+def _seen(session: Session, reader: Reader) -> list[ColumnElement[bool]]:
     """Return the conditions that an entry may be seen: whoever sees a model, under its name of then and of now, sees
-    what happened to it; everybody sees what happened to policies and people."""
-    if sight is None:
-        return []
-    models_seen = select(models.c.id).where(*is_seen(session, models.c.name, sight))
-    return [
-        or_(audit.c.model.is_(None), *is_seen(session, audit.c.model, sight)),
-        or_(audit.c.model_id.is_(None), audit.c.model_id.in_(models_seen)),
-        audit.c.action.not_in(_OF_ANY_MODEL),
-    ]
+    what happened to it; everybody sees what happened to policies, and who may do what."""
+    conditions: list[ColumnElement[bool]] = []
+    if not reader.governs:
+        conditions.append(or_(audit.c.action.not_in(_OF_GETTING_IN), audit.c.actor_id == reader.id))
+    if reader.sight is not None:
+        models_seen = select(models.c.id).where(*is_seen(session, models.c.name, reader.sight))
+        conditions += [
+            or_(audit.c.model.is_(None), *is_seen(session, audit.c.model, reader.sight)),
+            or_(audit.c.model_id.is_(None), audit.c.model_id.in_(models_seen)),
+            audit.c.action.not_in(_OF_ANY_MODEL),
+        ]
+    return conditions

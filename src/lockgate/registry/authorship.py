@@ -74,18 +74,19 @@ def artifact_folder(location: str, destination: str) -> str:
         location: A path below the server's artifacts destination, or the URI of a run, model or version.
         destination: The artifacts destination.
     """
-    path = _below(_decoded(location), _decoded(destination))
+    path = _below(decoded(location), decoded(destination))
     parts = [part for part in posixpath.normpath(f"/{path}").split("/") if part]
     return "/".join(parts[: parts.index("artifacts") + 1] if "artifacts" in parts else parts)
 
 
 def logged_models_in(locations: Iterable[str]) -> list[str]:
     """Return the ids of the logged models that locations name: `models:/m-...`, `.../models/m-.../artifacts`."""
-    parts = (part for location in locations for part in _decoded(location).split("/"))
+    parts = (part for location in locations for part in decoded(location).split("/"))
     return list(dict.fromkeys(part for part in parts if part.startswith("m-")))
 
 
-def _decoded(text: str) -> str:
+def decoded(text: str) -> str:
+    """Return a location without percent-encoding, however often it was encoded."""
     while (decoded := unquote(text)) != text:
         text = decoded
     return text

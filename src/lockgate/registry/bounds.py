@@ -14,6 +14,8 @@ from typing import Any, TypeGuard, TypeVar
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import PERMISSION_DENIED, RESOURCE_DOES_NOT_EXIST
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.tracing.constant import TraceTagKey
+from mlflow.utils.mlflow_tags import MLFLOW_ARTIFACT_LOCATION
 
 from lockgate.access.principals import Caller, Principal, current_caller
 from lockgate.access.roles import Permission, least_role, roles_with
@@ -21,6 +23,7 @@ from lockgate.errors import Refused
 from lockgate.registry.experiments import names_of
 from lockgate.registry.touches import TOUCHES, Kind, Touch
 from lockgate.registry.transaction import told_by_mlflow
+from lockgate.registry.wrapping import what_comes_next
 
 _Store = TypeVar("_Store", bound=type[Any])
 
@@ -95,13 +98,12 @@ def refuse_unknown_writes() -> None:
 
 
 def _asking(store: type[Any], method: str, touch: Touch) -> Callable[..., Any]:
-    own = vars(store).get(method)
     mlflows = getattr(SqlAlchemyStore, method)
-    signature = inspect.signature(mlflows)
+    signature, then = inspect.signature(mlflows), what_comes_next(store, method)
 
-    @functools.wraps(own or mlflows)
+    @functools.wraps(getattr(store, method))
     def ask_first(self: Any, *args: Any, **kwargs: Any) -> Any:
-        inner = own.__get__(self) if own is not None else getattr(super(store, self), method)
+        inner = then(self)
         if _under_way.get() is not None:
             return inner(*args, **kwargs)
         with told_by_mlflow():
@@ -145,8 +147,7 @@ def _named(given: Mapping[str, Any], argument: str) -> Iterator[str]:
     value = given.get(name)
     for one in value if _are_several(value) else (value,):
         found = getattr(one, attribute) if attribute else one
-        if found:
-            yield str(found)
+        yield from (str(each) for each in (found if isinstance(found, Mapping) else (found,)) if each)
 
 
 def _judge(
@@ -160,6 +161,9 @@ def _judge(
     """
     if kind is Kind.LOCATION:
         _judge_location(caller, things)
+        return
+    if kind is Kind.TRACE_TAG:
+        _judge_trace_tags(caller, things)
         return
     if kind is Kind.EXPERIMENT and not things:
         caller.require(permission)  # It belongs to no experiment.
@@ -185,4 +189,16 @@ def _judge_location(caller: Caller, locations: Sequence[str]) -> None:
         raise Refused(
             f"{caller.principal.name} may not choose where an experiment keeps its files: this needs a role for all "
             "experiments. Leave `artifact_location` out."
+        )
+
+
+#: Tags by which the server finds a trace's files, which it reads with keys of its own.
+_PLACES_OF_TRACES = frozenset({MLFLOW_ARTIFACT_LOCATION, TraceTagKey.ARCHIVE_LOCATION})
+
+
+def _judge_trace_tags(caller: Caller, keys: Sequence[str]) -> None:
+    if not _PLACES_OF_TRACES.isdisjoint(keys):
+        raise Refused(
+            f"{caller.principal.name} may not choose where a trace keeps its files: this needs a role for all "
+            f"experiments. Leave the tags {' and '.join(sorted(_PLACES_OF_TRACES))} out."
         )

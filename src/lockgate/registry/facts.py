@@ -31,7 +31,7 @@ from lockgate.database.identities import Model, Version
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.evidence.record import NOT_LOOKED_AT, Evidence, Provenance
 from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, logged_models_in
-from lockgate.registry.places import real_place
+from lockgate.registry.places import lies_below
 from lockgate.registry.runs import KnownRun, read_run
 from lockgate.registry.versions import KnownVersion, read_version
 
@@ -166,19 +166,14 @@ def _origin(tracking: TrackingStore, known: KnownVersion, run: KnownRun | None) 
     if urlparse(location).scheme == "runs":
         of_run, _ = RunsArtifactRepository.parse_runs_uri(location)
         return Provenance.OWN if of_run == known.run_id else Provenance.FOREIGN
-    if _lies_below(tracking, location, run.artifact_uri):
+    if lies_below(tracking, location, run.artifact_uri):
         return Provenance.OWN
     for model_id in logged_models_in(filter(None, (known.source, known.storage_location))):
         logged = _logged_model(tracking, model_id)
         is_runs = logged is not None and logged.source_run_id == known.run_id
-        if logged is not None and is_runs and _lies_below(tracking, location, logged.artifact_location):
+        if logged is not None and is_runs and lies_below(tracking, location, logged.artifact_location):
             return Provenance.OWN
     return Provenance.FOREIGN
-
-
-def _lies_below(tracking: TrackingStore, location: str, root: str) -> bool:
-    inner, outer = real_place(tracking, location), real_place(tracking, root)
-    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 
 def _logged_model(tracking: TrackingStore, model_id: str) -> LoggedModel | None:

@@ -46,8 +46,8 @@ class Gate(Protocol):
     def check_name(self, mutation: Mutation, name: str, is_prompt: bool) -> None:
         """Refuse a name for a model that is not allowed (a prompt's may be), or could be taken for that of another."""
 
-    def check_provenance(self, run_id: str | None, model_id: str | None) -> None:
-        """Refuse a run or logged model, whose metrics and files a version would show, that the caller may not see."""
+    def check_provenance(self, source: str, run_id: str | None, model_id: str | None) -> None:
+        """Refuse a run or logged model, whose metrics a version would show, and files that the caller may not see."""
 
     def check_prompt_marker(self, mutation: Mutation, is_prompt: bool) -> None:
         """Refuse to turn a governed model into a prompt or back, or a prompt into a model whose name is not allowed."""

@@ -49,6 +49,12 @@ def real_place(tracking: TrackingStore, location: str) -> str:
         return location
 
 
+def lies_below(tracking: TrackingStore, location: str, root: str) -> bool:
+    """Say whether files are in a folder, or are that folder, wherever both really are."""
+    inner, outer = real_place(tracking, location), real_place(tracking, root)
+    return inner == outer or inner.startswith(outer.rstrip("/") + "/")
+
+
 def real_place_here(path: str) -> str:
     """Return the same for a path below the server's artifacts destination, as the artifact repository is given it."""
     try:

@@ -13,6 +13,7 @@ from mlflow.utils.search_utils import SearchUtils
 from sqlalchemy.orm import Session
 
 from lockgate.registry.visible import current_sight
+from lockgate.registry.wrapping import what_comes_next
 
 #: More than there is of anything, and what a database takes as an offset.
 _MAX_OFFSET = 2**31
@@ -30,14 +31,12 @@ def checking_page_tokens(store: _Store) -> _Store:
 
 
 def _checking(store: type[Any], name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    signature, is_own = inspect.signature(method), name in vars(store)
+    signature, then = inspect.signature(method), what_comes_next(store, name)
 
     @functools.wraps(method)
     def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
         check_page_token(signature.bind(self, *args, **kwargs).arguments.get("page_token"))
-        # What comes next depends on the object: MLflow's stores for workspaces come between.
-        then = functools.partial(method, self) if is_own else getattr(super(store, self), name)
-        return then(*args, **kwargs)
+        return then(self)(*args, **kwargs)
 
     return checked
 

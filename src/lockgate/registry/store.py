@@ -184,7 +184,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         model_id: str | None = None,
     ) -> ModelVersion:
         """Create a version, give it its identity, note who registered it."""
-        self.gate.check_provenance(run_id, model_id)
+        self.gate.check_provenance(source, run_id, model_id)
         with self._writing(name) as begun:
             self._check_marker(begun, tags or [])
             created = super().create_model_version(

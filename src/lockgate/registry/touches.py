@@ -13,7 +13,7 @@ from lockgate.access.roles import Permission
 
 
 class Kind(StrEnum):
-    """What an argument of a method names. All but the server belong to experiments."""
+    """What an argument of a method names: a thing that belongs to an experiment, or what decides to which it will."""
 
     EXPERIMENT = "experiment"
     NAME = "name of an experiment"
@@ -28,6 +28,7 @@ class Kind(StrEnum):
     REVIEW_QUEUE = "review queue"
     SCORER = "scorer"
     LOCATION = "location"
+    TRACE_TAG = "tag of a trace"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Touch:
     Args:
         permission: The right that it needs.
         on: What is touched, and by which argument it is named: `run_id`, `assessment.trace_id`, also a list.
-            Nothing, if it concerns the whole server.
+            Of a mapping, the keys. Nothing, if it concerns the whole server.
     """
 
     permission: Permission
@@ -112,12 +113,16 @@ TOUCHES: Mapping[str, Touch] = MappingProxyType(
         "delete_logged_model_tag": _TO_LOGGED_MODEL,
         "get_logged_model": _reads(Kind.LOGGED_MODEL, "model_id"),
         # Traces
-        "start_trace": _writes((Kind.EXPERIMENT, "trace_info.experiment_id"), (Kind.NEW_TRACE, "trace_info.trace_id")),
+        "start_trace": _writes(
+            (Kind.EXPERIMENT, "trace_info.experiment_id"),
+            (Kind.NEW_TRACE, "trace_info.trace_id"),
+            (Kind.TRACE_TAG, "trace_info.tags"),
+        ),
         "log_spans": _writes((Kind.EXPERIMENT, "location"), (Kind.NEW_TRACE, "spans.trace_id")),
-        "deprecated_start_trace_v2": _IN_EXPERIMENT,
-        "deprecated_end_trace_v2": _writes((Kind.TRACE, "request_id")),
+        "deprecated_start_trace_v2": _writes((Kind.EXPERIMENT, "experiment_id"), (Kind.TRACE_TAG, "tags")),
+        "deprecated_end_trace_v2": _writes((Kind.TRACE, "request_id"), (Kind.TRACE_TAG, "tags")),
         "delete_traces": _IN_EXPERIMENT,
-        "set_trace_tag": _TO_TRACE,
+        "set_trace_tag": _writes((Kind.TRACE, "trace_id"), (Kind.TRACE_TAG, "key")),
         "delete_trace_tag": _TO_TRACE,
         "create_assessment": _writes((Kind.TRACE, "assessment.trace_id")),
         "update_assessment": _TO_TRACE,

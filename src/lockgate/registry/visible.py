@@ -2,26 +2,28 @@
 
 Every SELECT of MLflow's mapped classes in a session that only reads gets the condition that its rows may be seen, in
 subqueries and counts as well. So pages are full, tokens lead on only if there is more, and a search that MLflow grows
-tomorrow is limited before anybody has looked at it. Plain tables (`registry/mlflow_tables.py`) are not limited: what
-Lockgate itself decides about does not depend on who is looking, nor does what runs as `LOCKGATE`.
+tomorrow is limited before anybody has looked at it; a class of which nobody said how it is limited makes a test fail.
+Plain tables (`registry/mlflow_tables.py`) are not limited: what Lockgate itself decides about does not depend on who is
+looking, nor does what runs as `LOCKGATE`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from mlflow.entities.entity_type import EntityAssociationType
 from mlflow.store.model_registry.dbmodels import models as registry
 from mlflow.store.tracking.dbmodels import models as tracking
+from mlflow.store.workspace.dbmodels.models import SqlWorkspace
 from sqlalchemy import ColumnElement, Select, String, and_, cast, event, false, or_, select
 from sqlalchemy.orm import LoaderCriteriaOption, ORMExecuteState, Session, with_loader_criteria
 
 from lockgate.access.principals import current_caller
 from lockgate.access.sight import Sight, sight_of
 from lockgate.database.visible import matches_sight
-from lockgate.errors import Unauthenticated
 from lockgate.registry.mlflow_tables import entity_associations, experiments, runs, trace_info
-from lockgate.registry.transaction import SessionMaker
+from lockgate.registry.transaction import SessionMaker, told_by_mlflow
 
 Condition = ColumnElement[bool]
 #: Says for each of MLflow's mapped classes which of its rows may be seen. The first argument is the database's kind.
@@ -29,11 +31,13 @@ Rules = Callable[[str, Sight], Sequence[tuple[type[Any], Condition]]]
 
 
 def current_sight() -> Sight | None:
-    """Return what the caller may see; None if that is everything, or if nobody calls and Lockgate itself reads."""
-    try:
+    """Return what the caller may see; None if that is everything.
+
+    Raises:
+        MlflowException: if nobody is calling. What Lockgate reads for itself, it reads as `LOCKGATE`.
+    """
+    with told_by_mlflow():
         return sight_of(current_caller().principal)
-    except Unauthenticated:
-        return None  # The edge lets nobody unknown in, so this is one of MLflow's or our own threads.
 
 
 def showing(make_session: SessionMaker, rules: Rules) -> SessionMaker:
@@ -99,6 +103,60 @@ _OF_TRACE = (
 )
 #: Evaluation datasets have no name that roles are bound to: they are seen by who sees an experiment of theirs.
 _OF_DATASET = (tracking.SqlEvaluationDataset.dataset_id, tracking.SqlEvaluationDatasetRecord.dataset_id)
+
+#: The mapped classes that have no condition of their own, and why they need none.
+UNLIMITED: Mapping[type[Any], str] = MappingProxyType(
+    {
+        **dict.fromkeys(
+            (tracking.SqlParam, tracking.SqlTag, tracking.SqlLatestMetric),
+            "Read by the id of a run that was asked about, or joined to runs, which are limited.",
+        ),
+        **dict.fromkeys(
+            (tracking.SqlTraceTag, tracking.SqlTraceMetadata),
+            "Read by the ids of traces that were found or asked about, or joined to them.",
+        ),
+        **dict.fromkeys(
+            (tracking.SqlInput, tracking.SqlInputTag),
+            "Read by the id of a run, logged model or dataset that was found, or joined to one.",
+        ),
+        tracking.SqlEvaluationDatasetTag: "Read along with its dataset, or joined to it.",
+        tracking.SqlScorerVersion: "Read by the id of its scorer, which is limited, or joined to it.",
+        **dict.fromkeys(
+            (tracking.SqlReviewQueueItem, tracking.SqlReviewQueueUser, tracking.SqlReviewQueueLabelSchema),
+            "Read by the id of its review queue, which is limited and asked about.",
+        ),
+        **dict.fromkeys(
+            (
+                tracking.SqlGatewayBudgetPolicy,
+                tracking.SqlGatewayEndpointBinding,
+                tracking.SqlGatewayEndpointModelMapping,
+                tracking.SqlGatewayEndpointTag,
+                tracking.SqlGatewayGuardrail,
+                tracking.SqlGatewayGuardrailConfig,
+                tracking.SqlGatewayModelDefinition,
+                tracking.SqlGatewaySecret,
+            ),
+            "The gateway belongs to the server: any role may read it, and its secrets have a route for admins only.",
+        ),
+        **dict.fromkeys(
+            (
+                tracking.SqlMCPAccessEndpoint,
+                tracking.SqlMCPServer,
+                tracking.SqlMCPServerAlias,
+                tracking.SqlMCPServerTag,
+                tracking.SqlMCPServerVersion,
+                tracking.SqlMCPServerVersionTag,
+            ),
+            "MCP servers belong to no experiment: any role may read them.",
+        ),
+        **dict.fromkeys(
+            (tracking.SqlJob, tracking.SqlJobLock, tracking.SqlSchedulerLease),
+            "MLflow's jobs are off, and nobody reads their tables.",
+        ),
+        SqlWorkspace: "Workspaces belong to the server: any role may read which there are.",
+        registry.SqlWebhookEvent: "Read along with its webhook, which is limited.",
+    }
+)
 
 
 def in_tracking(dialect: str, sight: Sight) -> Sequence[tuple[type[Any], Condition]]:

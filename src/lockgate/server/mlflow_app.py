@@ -4,19 +4,29 @@ What a call is, its routers decide; we ask `access/routes.py` about the endpoint
 or a body to find out. What the call is about, the stores ask when MLflow's handlers have read it.
 """
 
+import json
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import flask
 from fastapi import Depends, FastAPI, Request
+from graphql import GraphQLError
 from mlflow.exceptions import MlflowException
 from mlflow.protos.service_pb2 import CreatePresignedUploadUrl
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_app import app as fastapi_app
-from mlflow.server.handlers import _create_presigned_upload_url, _delete_workspace_handler, _get_request_message
+from mlflow.server.handlers import (
+    _create_presigned_upload_url,
+    _delete_workspace_handler,
+    _get_request_message,
+    _graphql,
+)
 from mlflow.utils.uri import append_to_uri_path
 from starlette.routing import BaseRoute, Mount
+from werkzeug.exceptions import HTTPException
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
@@ -32,6 +42,8 @@ from lockgate.server.inventory import graphql_fields, name_of
 from lockgate.server.mlflow_middleware import lighten
 from lockgate.workflow.stores import stores
 
+_logger = logging.getLogger("lockgate.server")
+
 
 def governed_mlflow() -> FastAPI:
     """Return MLflow's application with every route watched, and without those that are off."""
@@ -43,6 +55,8 @@ def governed_mlflow() -> FastAPI:
     # Some of MLflow's handlers let its errors fall through, which it would answer with 500.
     flask_app.register_error_handler(MlflowException, _told)
     flask_app.register_error_handler(RecursionError, _too_deep)
+    flask_app.register_error_handler(GraphQLError, _malformed_graphql)
+    flask_app.register_error_handler(Exception, _unforeseen)
     for route, field in graphql_fields():
         field.resolve = partial(_resolve, route, field.resolve)
     lighten(fastapi_app)
@@ -84,8 +98,7 @@ def _watch() -> flask.Response | None:
         if endpoint in _CHECKS:
             _CHECKS[endpoint]()
     except LockgateError as error:
-        body = {"error_code": error.code, "message": error.message}
-        return flask.make_response(flask.jsonify(body), error.status)
+        return _answer(error)
     except MlflowException as error:
         return _told(error)
     return None
@@ -107,9 +120,38 @@ def _check(need: Need) -> None:
         check(current_caller(), need)
 
 
+def _answer(error: LockgateError) -> flask.Response:
+    body = {"error_code": error.code, "message": error.message, "details": dict(error.details)}
+    return flask.make_response(flask.jsonify(body), error.status)
+
+
 def _too_deep(_error: RecursionError) -> flask.Response:
-    body = {"error_code": BadInput.code, "message": failures.TOO_DEEP}
-    return flask.make_response(flask.jsonify(body), BadInput.status)
+    return _answer(BadInput(failures.TOO_DEEP))
+
+
+def _malformed_graphql(error: GraphQLError) -> flask.Response:
+    return _answer(BadInput(f"This is no GraphQL that can be read: {error.message}"))
+
+
+def _unforeseen(error: Exception) -> flask.Response | HTTPException:
+    """Say what is wrong with a call that a handler of MLflow's stumbled over, or that it is not the caller's fault."""
+    if isinstance(error, HTTPException):
+        return error
+    if isinstance(error, LockgateError):
+        return _answer(error)
+    # MLflow's handlers take a body for an object without a look at it.
+    if not _may_be_object(flask.request.get_json(force=True, silent=True)):
+        return _answer(BadInput("The body of this call must be a JSON object."))
+    _logger.exception("MLflow's %s failed", flask.request.endpoint, exc_info=error)
+    return _answer(LockgateError("Something went wrong inside MLflow. The server's log says what."))
+
+
+def _may_be_object(body: object) -> bool:
+    try:
+        # Old clients encode a body twice, and MLflow decodes it so.
+        return isinstance(json.loads(body) if isinstance(body, str) else body, dict | None)
+    except ValueError:
+        return False
 
 
 # Handlers that go past the stores
@@ -156,6 +198,27 @@ def _artifacts_of_model(model_id: str) -> str:
         return ""  # MLflow's handler says that there is no such logged model.
 
 
+def _ask_graphql() -> None:
+    # This handler fails without a query.
+    asked = flask.request.get_json(force=True, silent=True)
+    if not isinstance(asked, dict) or not isinstance(asked.get("query"), str):
+        raise BadInput("A call of GraphQL needs a JSON object with the `query`, as text.")
+
+
+def _read_version() -> None:
+    # This handler looks for a run's files by HTTP, at a server that it does not know, and fails.
+    name, version, path = (flask.request.args.get(one) for one in ("name", "version", "path"))
+    try:
+        location = stores().registry.get_model_version_download_uri(name, version) if name and version and path else ""
+    except MlflowException:
+        return  # The handler says that there is no such version.
+    if urlsplit(location).scheme == "runs":
+        raise BadInput(
+            f"The files of version {version} of '{name}' are those of a run ({location}), and this call does not "
+            f"follow that. Get them from the run: `mlflow artifacts download -u {location}`."
+        )
+
+
 def _delete_workspace() -> None:
     raise Refused(
         "Deleting a workspace would delete or move its registered models without any gate. Delete or rename the "
@@ -167,4 +230,6 @@ _CHECKS: dict[str, Callable[[], None]] = {
     "serve_upload_artifact": _upload,
     _create_presigned_upload_url.__name__: _presign,
     _delete_workspace_handler.__name__: _delete_workspace,
+    _graphql.__name__: _ask_graphql,
+    "serve_model_version_artifact": _read_version,
 }

@@ -1,6 +1,7 @@
 """Page tokens: where to go on in one list, with the same conditions.
 
-A token is no permission. Whatever it says, the page that it leads to is searched anew, for whoever asks.
+A token is no permission. Whatever it says, the page that it leads to is searched anew, for whoever asks. So it has a
+checksum, against mixing lists up, and no secret: who works one out gets to a page that they may see anyway.
 """
 
 import base64
@@ -24,7 +25,7 @@ class Listing:
 
     def token(self, before: int | None) -> str | None:
         """Return the token for what comes before a row, or None if nothing does."""
-        return None if before is None else base64.urlsafe_b64encode(self._sealed(before).encode()).decode()
+        return None if before is None else base64.urlsafe_b64encode(self._checked(before).encode()).decode()
 
     def start(self, token: str | None) -> int | None:
         """Return the row that a page comes before; None for the first page.
@@ -39,10 +40,10 @@ class Listing:
         except (binascii.Error, ValueError):
             raise BadInput(_BAD) from None
         number = text.partition(".")[0]
-        if not number.isdecimal() or len(number) > 18 or text != self._sealed(int(number)):
+        if not number.isdecimal() or len(number) > 18 or text != self._checked(int(number)):
             raise BadInput(_BAD)
         return int(number)
 
-    def _sealed(self, before: int) -> str:
+    def _checked(self, before: int) -> str:
         about = json.dumps([self.name, [None if one is None else str(one) for one in self.conditions], before])
         return f"{before}.{hashlib.sha256(about.encode()).hexdigest()[:24]}"

@@ -263,7 +263,7 @@ def _finding(entry: Mapping[str, Any]) -> FindingView:
     )
 
 
-def audit_entry(row: dict[str, Any]) -> AuditView:
+def audit_entry(row: Mapping[str, Any]) -> AuditView:
     """Show an audit entry."""
     shown = {key: row[key] for key in AuditView.model_fields if key in row}
     shown["version"] = _text(row["version"])

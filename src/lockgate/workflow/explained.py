@@ -18,6 +18,7 @@ from lockgate.gates.policy import Policy, Rule
 from lockgate.promotions.request import PromotionRequest
 from lockgate.promotions.target import Target
 from lockgate.registry.transaction import reading
+from lockgate.workflow.case import request_named
 from lockgate.workflow.matter import exclusions
 from lockgate.workflow.stores import Stores
 
@@ -44,11 +45,11 @@ def answer(stores: Stores, caller: Caller, asked: Asked) -> tuple[Asked, list[Re
         BadInput: if the target is asked about without a model, or the request is about another one.
     """
     caller.require_somewhere(Permission.READ)
+    request = request_named(stores, asked.request_id) if asked.request_id is not None else None
     with reading(stores.registry.engine) as session:
         who = people.find(session, asked.who)
         if who is None:
             raise NotFound(f"There is no principal {asked.who[:100]!r}. `lockgate users list` shows who there is.")
-        request = _request(session, stores, asked.request_id)
         about = _about(asked, request)
         version = policies.of_version(session, request.policy_version) if request else policies.current(session)
         policy = version.policy
@@ -65,15 +66,6 @@ def answer(stores: Stores, caller: Caller, asked: Asked) -> tuple[Asked, list[Re
         tokens=tokens,
     )
     return about, explain(question)
-
-
-def _request(session: Session, stores: Stores, request_id: int | None) -> PromotionRequest | None:
-    if request_id is None:
-        return None
-    found = requests.find(session, request_id, stores.registry.workspace)
-    if found is None:
-        raise NotFound(f"There is no promotion request {request_id}. `lockgate requests` lists them.")
-    return found
 
 
 def _about(asked: Asked, request: PromotionRequest | None) -> Asked:

@@ -19,8 +19,9 @@ from lockgate.registry.bounds import require
 from lockgate.registry.facts import Files
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.pointers import Change
+from lockgate.registry.sources import check_source
 from lockgate.registry.touches import Kind
-from lockgate.registry.transaction import reading
+from lockgate.registry.transaction import reading, told_by_mlflow
 from lockgate.workflow.afterwards import look_again
 from lockgate.workflow.audited import observe
 from lockgate.workflow.case import assess
@@ -193,11 +194,14 @@ class PolicyGate:
                     "nobody can mistake."
                 )
 
-    def check_provenance(self, run_id: str | None, model_id: str | None) -> None:
-        """Refuse a run or logged model, whose metrics and files a version would show, that the caller may not see."""
+    def check_provenance(self, source: str, run_id: str | None, model_id: str | None) -> None:
+        """Refuse a run or logged model, whose metrics a version would show, and files that the caller may not see."""
+        tracking = stores().tracking
         for kind, thing in ((Kind.RUN, run_id), (Kind.LOGGED_MODEL, model_id)):
             if thing:
-                require(stores().tracking, Permission.READ, kind, [thing])
+                require(tracking, Permission.READ, kind, [thing])
+        with told_by_mlflow():
+            check_source(tracking, source, run_id, model_id)
 
     def check_prompt_marker(self, mutation: Mutation, is_prompt: bool) -> None:
         """Refuse to turn a governed model into a prompt or back: it would vanish from where models are listed. A prompt

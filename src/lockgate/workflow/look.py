@@ -1,15 +1,17 @@
-"""Looking: requests with their verdict of now, lists of them, the history of a model. A live request that is looked at
-is judged anew, on its evidence of now."""
+"""Looking: requests with their verdict of now, lists of them, the history of a model, the audit log. A live request
+that is looked at is judged anew, on its evidence of now."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import current_caller
+from lockgate.access.roles import Permission
 from lockgate.access.sight import must_see, sight_of
-from lockgate.database import history, identities, policies, requests, reviews
+from lockgate.database import history, identities, policies, record, requests, reviews
 from lockgate.database.engine import now
 from lockgate.database.history import Tenure
 from lockgate.decisions.verdict import Verdict
@@ -118,3 +120,29 @@ def _approvers(session: Session, tenures: list[Tenure]) -> Mapping[int, tuple[st
         request_id: tuple(dict.fromkeys(r.reviewer.name for r in given if r.verdict is ReviewVerdict.APPROVE))
         for request_id, given in reviews.of_requests(session, asked).items()
     }
+
+
+@dataclass(frozen=True)
+class AuditPage:
+    """Some audit entries, newest first, and where to go on."""
+
+    entries: tuple[Mapping[str, Any], ...]
+    next_before: int | None
+
+
+def audited(stores: Stores, wanted: record.Filter, limit: int) -> AuditPage:
+    """Return the audit entries that a filter lets through and the caller may see.
+
+    Args:
+        stores: The stores.
+        wanted: The filter.
+        limit: How many at most.
+
+    Raises:
+        Refused: if the caller may read nothing.
+    """
+    caller = current_caller()
+    caller.require_somewhere(Permission.READ)
+    with reading(stores.registry.engine) as session:
+        found = record.entries(session, wanted, record.reader_of(caller.principal), limit + 1)
+    return AuditPage(tuple(found[:limit]), found[limit - 1]["id"] if len(found) > limit else None)

@@ -235,6 +235,8 @@ def check_groups(groups: Iterable[str]) -> None:
 
 def _check_may_change(caller: Caller, known: Principal | None, new: NewPrincipal) -> None:
     check_may_bind(caller, known, new.bindings)
+    if new.password is not None and caller.principal.is_job:
+        raise Refused("A CI job sets no passwords: it signs in with its platform's token each time.")
     # A password is not narrowed, so a token that is sets none, not even its own principal's.
     mine = known is not None and known.id == caller.principal.id and not caller.principal.caveats
     takes_over = known is not None and new.password is not None and not mine

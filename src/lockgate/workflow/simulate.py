@@ -2,26 +2,26 @@
 requests that are live. Nothing is written."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import Caller
 from lockgate.access.roles import Permission
-from lockgate.database import history, identities, policies, requests
+from lockgate.access.sight import Sight, sees, sight_of
+from lockgate.database import history, identities, policies, record, requests
 from lockgate.database.engine import now as time_of
 from lockgate.database.history import Move
-from lockgate.database.record import entries
 from lockgate.decisions.objections import Count, count
 from lockgate.errors import Conflict, NotFound
 from lockgate.events.event import EventType
 from lockgate.gates import sandbox
 from lockgate.gates.document import read_policy
-from lockgate.promotions.request import LIVE, PromotionRequest, State
+from lockgate.promotions.request import LIVE, PromotionRequest
 from lockgate.registry.transaction import reading
 from lockgate.workflow.replay import Judged, Replay
 from lockgate.workflow.stores import Stores
@@ -31,7 +31,6 @@ MAX_MOVES = 1_000
 MAX_FINDINGS = 100
 #: After this time no further gate is judged: one may take a second, and a policy may have many.
 MAX_SECONDS = 20.0
-_A_PAGE = 500
 _WAIT_SECONDS = 5.0
 
 
@@ -114,11 +113,6 @@ def _turn() -> Iterator[None]:
         _one_at_a_time.release()
 
 
-_T = TypeVar("_T")
-#: Its number, the model that it is about (None: out of scope) and itself.
-_Row = tuple[int, str | None, _T]
-
-
 @dataclass(frozen=True)
 class _Scope:
     """What the caller wants to see, and may."""
@@ -134,52 +128,38 @@ class _Scope:
             return
         with reading(self.stores.registry.engine) as session:
             known = identities.model(session, self._workspace, self.model)
-        if known is None or not self._shows(self.model):
+        if known is None or not sees(self.caller, self.model):
             raise NotFound(f"Registered Model with name={self.model} not found")
 
     def moves(self, limit: int) -> list[Move]:
-        def page(session: Session, before: int | None) -> list[_Row[Move]]:
-            found = history.moves(session, self._workspace, self.model, self.since, before, _A_PAGE)
-            return [(move.id, move.model.name, move) for move in found]
-
-        return self._newest(page, limit)
+        with self._reading() as session:
+            return history.moves(session, self._workspace, self.model, self.since, self._sight, limit)
 
     def live_requests(self, limit: int, now: datetime) -> list[PromotionRequest]:
-        live = [request for state in LIVE for request in self._requests(state, limit) if not request.has_expired(now)]
-        return sorted(live, key=lambda request: -request.id)[:limit]
+        with self._reading() as session:
+            found = [
+                request
+                for state in LIVE
+                for request in requests.search(
+                    session, requests.Filter(self._workspace, state=state, model=self.model, sight=self._sight), limit
+                )
+                if not request.has_expired(now)
+            ]
+        return sorted(found, key=lambda request: -request.id)[:limit]
 
-    def _requests(self, state: State, limit: int) -> list[PromotionRequest]:
-        def page(session: Session, before: int | None) -> list[_Row[PromotionRequest]]:
-            asked = requests.Filter(self._workspace, state=state, model=self.model, before_id=before)
-            return [(one.id, one.model, one) for one in requests.search(session, asked, _A_PAGE)]
+    def findings(self, limit: int) -> list[dict[str, Any]]:
+        wanted = record.Filter(
+            model=self.model, action=EventType.WOULD_REFUSE, workspace=self._workspace, since=self.since
+        )
+        with self._reading() as session:
+            return record.entries(session, wanted, record.reader_of(self.caller.principal), limit)
 
-        return self._newest(page, limit)
+    def _reading(self) -> AbstractContextManager[Session]:
+        return reading(self.stores.registry.engine)
 
-    def findings(self, limit: int) -> list[Mapping[str, Any]]:
-        def page(session: Session, before: int | None) -> list[_Row[Mapping[str, Any]]]:
-            found = entries(session, _A_PAGE, before, self.model, EventType.WOULD_REFUSE)
-            return [(row["id"], row["model"] if self._has(row) else None, row) for row in found]
-
-        return self._newest(page, limit)
-
-    def _has(self, entry: Mapping[str, Any]) -> bool:
-        return entry["workspace"] == self._workspace and (self.since is None or entry["at"] >= self.since)
-
-    def _newest(self, page: Callable[[Session, int | None], Sequence[_Row[_T]]], limit: int) -> list[_T]:
-        """Go through pages until there is enough that the caller may see: patterns of names are not for SQL."""
-        found: list[_T] = []
-        before: int | None = None
-        with reading(self.stores.registry.engine) as session:
-            while len(found) < limit:
-                rows = page(session, before)
-                found += [value for _, name, value in rows if name is not None and self._shows(name)]
-                if len(rows) < _A_PAGE:
-                    break
-                before = rows[-1][0]
-        return found[:limit]
-
-    def _shows(self, name: str) -> bool:
-        return self.caller.principal.may(Permission.READ, name)
+    @property
+    def _sight(self) -> Sight | None:
+        return sight_of(self.caller.principal)
 
     @property
     def _workspace(self) -> str:
