@@ -185,6 +185,21 @@ def test_a_job_makes_no_token_that_is_stored(town: Town) -> None:
     assert town.house.call("ci", "POST", "/tokens", {"principal": "ci", "expires": "1m"}, 201)
 
 
+def test_a_job_sets_no_password(town: Town) -> None:
+    """Not even that of its own account, where that one may let people in."""
+    house, body = town.house, {"name": "ci", "password": "correct horse battery"}
+    job = town.platform.token("x", aud=AUDIENCE, repository="acme/fraud", ref="refs/heads/main")
+    before = next(one["roles"] for one in house.call("admin", "GET", "/principals")["principals"] if one["name"] == "ci")
+    house.call("admin", "PATCH", "/principals/ci", {"roles": ["admin"]})
+    try:
+        headers = {"Authorization": f"Bearer {job}"}
+        refused = httpx.post(f"{house.uri}/api/lockgate/v1/principals", json=body, headers=headers)
+        assert (refused.status_code, "CI job" in refused.text) == (403, True), refused.text
+        house.call("ci", "POST", "/principals", body, 200)
+    finally:
+        house.call("admin", "PATCH", "/principals/ci", {"roles": before})
+
+
 def test_a_new_password_and_unlinking_end_the_sessions_of_before(town: Town) -> None:
     name = new_person(town.house, password="correct horse")
     link = ("--issuer", town.provider.issuer, "--subject", f"sub-{name}")

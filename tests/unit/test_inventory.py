@@ -96,8 +96,8 @@ def test_routers_let_nobody_through_to_what_is_not_classified() -> None:
     ("bindings", "let_in"),
     [
         ([], {Right.OPEN}),
-        (["viewer"], {Right.OPEN, Right.READ}),
-        (["reviewer"], {Right.OPEN, Right.READ}),
+        (["viewer"], {Right.OPEN, Right.READ, Right.MOVE}),
+        (["reviewer"], {Right.OPEN, Right.READ, Right.MOVE}),
         (["releaser"], {Right.OPEN, Right.READ, Right.MOVE}),
         (["contributor"], {Right.OPEN, Right.READ, Right.WRITE, Right.MOVE}),
         (["contributor:pay-*"], {Right.OPEN, Right.READ, Right.WRITE, Right.MOVE}),

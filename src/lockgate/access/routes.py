@@ -60,7 +60,8 @@ class Need:
 _PERMISSIONS: Mapping[Right, tuple[Permission, ...]] = {
     Right.READ: (Permission.READ,),
     Right.WRITE: (Permission.WRITE,),
-    Right.MOVE: (Permission.WRITE, Permission.PROMOTE),
+    # Who may do neither is refused by the store, which knows the model and puts on record that somebody tried.
+    Right.MOVE: (Permission.READ,),
     Right.GOVERN: (Permission.GOVERN,),
     Right.ADMINISTER: (Permission.ADMINISTER,),
 }
