@@ -213,6 +213,21 @@ def test_a_session_that_somebody_planted_is_not_the_one_that_is_signed_in(town: 
         assert town.get(headers={"cookie": f"{COOKIE}={victims[0]}x"}).status_code == 401
 
 
+def test_a_second_session_that_a_sibling_site_plants_is_not_chosen(town: Town) -> None:
+    with town.browser() as attacker, town.browser() as victim:
+        town.sign_in(attacker, token=town.house.tokens["vic"])
+        town.sign_in(victim, token=town.house.tokens["sue"])
+        own, planted = victim.cookies[COOKIE], attacker.cookies[COOKIE]
+    for sent in (f"{COOKIE}={planted}; {COOKIE}={own}", f"{COOKIE}={own}; {COOKIE}={planted}"):
+        refused = town.get(headers={"cookie": sent})
+        assert (refused.status_code, "sends the cookie lockgate_session twice" in refused.text) == (401, True)
+        # Signing in would not help, so the page says what does.
+        page = httpx.get(f"{town.house.uri}/lockgate/sign-in", headers={"cookie": sent})
+        assert (page.status_code, "Delete the cookies of this site" in page.text) == (401, True)
+    # What else other sites keep is nobody's business.
+    assert town.get(headers={"cookie": f"foo[bar]=1; {COOKIE}={own}; x"}).status_code == 200
+
+
 def test_an_answer_of_the_provider_is_of_use_in_the_browser_that_asked_only(town: Town) -> None:
     with town.browser() as attacker, town.browser() as victim, httpx.Client(timeout=60) as at_provider:
         there = attacker.get("/lockgate/sign-in/with", params={"provider": "Acme"})
@@ -222,9 +237,14 @@ def test_an_answer_of_the_provider_is_of_use_in_the_browser_that_asked_only(town
         assert (forced.status_code, COOKIE in victim.cookies) == (401, False)
         mixed = attacker.get(back.replace("iss=", "iss=https%3A%2F%2Fevil.example&x="))
         assert mixed.status_code == 401
+        kept = attacker.cookies["lockgate_away"]
         assert attacker.get(back).status_code == 303
-        # Once.
+        # Once: the browser forgets what it kept while away, and the code works no second time either.
+        assert "lockgate_away" not in attacker.cookies
+        assert attacker.get(back).status_code == 404
+        attacker.cookies.set("lockgate_away", kept)
         assert attacker.get(back).status_code == 401
+        attacker.cookies.clear()
         assert town.sign_in_with_provider(attacker, "sub-nina").status_code == 303
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.house import House
+from tests.house import House, form_of
 from tests.integration.test_bad_input import clear
 
 MB = 1024 * 1024
@@ -74,13 +74,44 @@ def test_a_body_of_ours_is_bounded(house: House, chunked: bool) -> None:
         assert len(house.call("vic", "GET", f"/requests?model={model}")["requests"]) == (0 if too_large else 1)
 
 
-def test_a_stranger_sends_no_body_at_all(house: House) -> None:
+@pytest.mark.parametrize("how", [f"Content-Length: {5 * MB}", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize(
+    ("call", "status"),
+    [
+        (f"POST {MLFLOW}/runs/create", 401),
+        ("POST /lockgate/sign-out", 401),
+        ("POST /health", 401),
+        ("POST /static-files/x", 401),
+        ("POST /lockgate/static/lockgate.css", 401),
+        ("PUT /lockgate/sign-in", 401),
+        ("PUT /static-files/../api/2.0/mlflow-artifacts/artifacts/x", 401),
+        ("GET /health", 413),
+        ("HEAD /healthz", 413),
+        ("GET /version", 413),
+        ("GET /static-files/x", 413),
+        ("GET /lockgate/sign-in", 413),
+        ("POST /lockgate/sign-in", 413),
+    ],
+)
+def test_a_stranger_sends_no_body_but_a_small_form(house: House, call: str, status: int, how: str) -> None:
     """The stranger is refused before what it sends is read."""
     with socket.create_connection(("127.0.0.1", house.server.port), timeout=20) as stranger:
-        stranger.sendall(
-            f"POST {MLFLOW}/runs/create HTTP/1.1\r\nHost: localhost\r\nContent-Length: {5 * MB}\r\n\r\n".encode()
-        )
-        assert stranger.recv(1000).startswith(b"HTTP/1.1 401")
+        stranger.sendall(f"{call} HTTP/1.1\r\nHost: localhost\r\n{how}\r\n\r\n".encode())
+        if "chunked" in how:
+            # Just more than may come, and not the end of it.
+            size = 65 * 1024 if call == "POST /lockgate/sign-in" else 1
+            stranger.sendall(f"{size:x}\r\n".encode() + b"x" * size + b"\r\n")
+        assert stranger.recv(1000).startswith(f"HTTP/1.1 {status}".encode())
+
+
+def test_the_form_to_sign_in_is_bounded(house: House) -> None:
+    with httpx.Client(base_url=house.uri, headers={"sec-fetch-site": "same-origin"}) as browser:
+        filled = {**form_of(browser.get("/lockgate/sign-in")), "token": house.tokens["vic"]}
+        refused(browser.post("/lockgate/sign-in", data={**filled, "more": "x" * 64 * 1024}), 413, says="64 KB")
+        assert browser.post("/lockgate/sign-in", data={**filled, "more": "x" * 60_000}).status_code == 303
+        token = form_of(browser.get("/lockgate/requests"))
+        refused(browser.post("/lockgate/sign-out", data={**token, "more": "x" * 64 * 1024}), 413, says="64 KB")
+        assert browser.post("/lockgate/sign-out", data=token).status_code == 303
 
 
 @pytest.mark.parametrize("length", ["-1", "1e9", "99999999999999999999999999", "1, 2"])

@@ -11,12 +11,20 @@ from tests.house import House
 expect.set_options(timeout=PATIENCE)
 
 
-def add_alias(page: Page, alias: str) -> None:
-    page.get_by_role("button", name="Add").first.click()
-    page.get_by_role("dialog").get_by_role("combobox").click()
+def add_alias(page: Page, name: str, alias: str) -> None:
+    """Add an alias to version 1 of a model in MLflow's dialog, each step when the one before is done."""
+    page.get_by_role("button", name="Add", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("combobox").click()
     page.keyboard.type(alias)
+    # What Enter takes is the option, which comes after what was typed.
+    expect(page.get_by_role("option", name=alias)).to_be_attached()
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Save aliases").click()
+    expect(dialog.get_by_text(f"@ {alias}")).to_be_visible()
+    with page.expect_response(re.compile("registered-models/alias")) as answer:
+        dialog.get_by_role("button", name="Save aliases").click()
+    sent = answer.value.request.post_data_json
+    assert sent == {"name": name, "alias": alias, "version": "1"}, answer.value.text()
 
 
 def transition(page: Page, stage: str) -> None:
@@ -43,7 +51,7 @@ def test_an_alias_is_refused_in_its_dialog_and_set_when_approved(house: House, s
     page = signed_in("ada", f"/#/models/{name}/versions/1")
     # Signing in leads back to the place in MLflow's UI, which stands behind the #.
     assert page.url == f"{house.uri}/#/models/{name}/versions/1"
-    add_alias(page, "champion")
+    add_alias(page, name, "champion")
     expect(page.get_by_role("dialog").get_by_text("1 more approval")).to_be_visible()
     asked = request_in(page, house)
     assert (asked["model"], asked["target"], asked["requester"]) == (name, "alias:champion", "ada")
@@ -57,9 +65,10 @@ def test_an_alias_is_refused_in_its_dialog_and_set_when_approved(house: House, s
 def test_an_alias_that_nothing_protects_is_set(house: House, signed_in: SignedIn) -> None:
     name = house.new_model()
     page = signed_in("ada", f"/#/models/{name}/versions/1")
-    add_alias(page, "shadow")
-    expect(page.get_by_text("@ shadow").first).to_be_visible()
+    add_alias(page, name, "shadow")
+    # The dialog shows the alias too, so it has to be gone first.
     expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_text("@ shadow").first).to_be_visible()
     with house.acting_as("vic") as client:
         assert client.get_model_version_by_alias(name, "shadow").version == "1"
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.certificates import certificate
-from tests.house import House
+from tests.house import House, form_of
 
 NewDatabase = Callable[[str], str]
 
@@ -28,8 +28,23 @@ def test_the_mlflow_client_and_the_command_over_https(
         assert house.cli("sue", "approve", str(asked["id"])).returncode == 0
         answer = house.http("vic").get("/api/2.0/mlflow/registered-models/get", params={"name": name})
         assert "max-age" in answer.headers["strict-transport-security"]
-        signed_in = httpx.post(f"{house.uri}/lockgate/sign-in", data={"token": house.tokens["vic"]})
-        assert "secure" in signed_in.headers["set-cookie"].lower()
+        with httpx.Client(base_url=house.uri, headers={"sec-fetch-site": "same-origin"}) as browser:
+            hidden = form_of(browser.get("/lockgate/sign-in"))
+            browser.post("/lockgate/sign-in", data={**hidden, "token": house.tokens["vic"]})
+            assert browser.get("/lockgate/requests").status_code == 200
+            kept = {cookie.name: cookie for cookie in browser.cookies.jar}
+        assert kept.keys() == {"__Host-lockgate_session", "__Host-lockgate_form"}
+        for cookie in kept.values():
+            assert (cookie.secure, cookie.path, cookie.domain_specified) == (True, "/", False)
+        session = kept["__Host-lockgate_session"].value
+        # Under the name that a parent domain, or somebody on the way by plain http, could have planted it's no session.
+        for name, status in (
+            ("lockgate_session", 401),
+            ("__Secure-lockgate_session", 401),
+            ("__Host-lockgate_session", 200),
+        ):
+            sent = httpx.get(f"{house.uri}/api/lockgate/v1/requests", headers={"cookie": f"{name}={session}"})
+            assert sent.status_code == status, name
         with socket.create_connection(("127.0.0.1", house.server.port)) as plain:
             plain.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert b"200" not in plain.recv(100)

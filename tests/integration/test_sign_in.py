@@ -25,6 +25,7 @@ from tests.provider.town import AUDIENCE, PROXY, Town
 from tests.statements import statements
 
 COOKIE = "lockgate_session"
+HTML = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
 def new_person(house: House, **given: object) -> str:
@@ -45,6 +46,7 @@ def test_somebody_new_signs_in_with_the_provider_and_gets_what_their_groups_give
     with town.browser() as browser:
         entered = town.sign_in_with_provider(browser, "sub-nina")
         assert (entered.status_code, entered.headers["location"]) == (303, "/lockgate/requests")
+        assert "lockgate_away" not in browser.cookies
         assert "nina" in browser.get("/lockgate/requests").text
     nina = town.principal("nina")
     assert nina is not None
@@ -62,6 +64,48 @@ def test_somebody_without_a_mapped_group_is_known_but_may_do_nothing(town: Town)
         assert town.sign_in_with_provider(browser, "sub-omar").status_code == 303
         answer = browser.get("/api/lockgate/v1/requests")
         assert (answer.status_code, "has no role yet" in answer.text) == (403, True)
+
+
+def test_who_may_do_nothing_yet_reads_in_the_browser_what_to_do_and_can_leave(town: Town) -> None:
+    for path in ("/", "/lockgate/requests", "/api/lockgate/v1/requests"):
+        with town.browser() as browser:
+            assert town.sign_in_with_provider(browser, "sub-omar").status_code == 303
+            page = browser.get(path, headers=HTML)
+            assert (page.status_code, page.headers["content-type"]) == (403, "text/html; charset=utf-8")
+            assert "You have no role yet" in page.text
+            assert "lockgate users add omar --role viewer" in page.text
+            # Leaving is a change like others: it takes the page's token.
+            assert browser.post("/lockgate/sign-out").status_code == 403
+            kept = browser.cookies[COOKIE]
+            assert browser.post("/lockgate/sign-out", data=form_of(page), headers=HTML).status_code == 303
+            assert COOKIE not in browser.cookies
+            assert town.get(headers={"cookie": f"{COOKIE}={kept}"}).status_code == 401
+            # And nothing else.
+            assert browser.get("/lockgate/requests").status_code == 401
+
+
+def test_a_page_of_whom_a_proxy_signed_in_has_no_form_to_sign_out(town: Town) -> None:
+    name, roleless = new_person(town.house, password="correct horse"), new_person(town.house, roles=[])
+    for who, path, status in ((name, "/lockgate/requests", 200), (roleless, "/lockgate/requests", 403)):
+        with town.browser(transport=httpx.HTTPTransport(local_address=PROXY)) as browser:
+            # Not with a session of before either, which isn't what says who is calling.
+            town.sign_in(browser, name=name, password="correct horse")
+            page = browser.get(path, headers={"X-Forwarded-User": who, **HTML})
+            assert (page.status_code, who in page.text, "<form" in page.text) == (status, True, False)
+
+
+def test_a_browser_is_told_on_a_page_why_something_did_not_work(town: Town) -> None:
+    name = new_person(town.house, password="correct horse")
+    with town.browser() as browser:
+        town.sign_in(browser, name=name, password="correct horse")
+        for path, status in (("requests/999999999", 404), ("requests/x", 400), ("nothing", 404)):
+            page = browser.get(f"/lockgate/{path}", headers=HTML)
+            assert (page.status_code, "That did not work" in page.text, name in page.text) == (status, True, True), path
+        refused = browser.post("/lockgate/sign-out", data={"csrf_token": "old"}, headers=HTML)
+        assert (refused.status_code, "The page that sent this is out of date" in refused.text) == (403, True)
+        browser.post("/lockgate/sign-out", data=form_of(browser.get("/lockgate/requests")))
+        again = browser.post("/lockgate/sign-out", data={"csrf_token": "old"}, headers=HTML)
+        assert (again.status_code, again.headers["location"]) == (303, "/lockgate/sign-in")
 
 
 def test_an_identity_never_takes_a_name_that_is_there_until_an_admin_links_it(town: Town) -> None:
@@ -189,7 +233,9 @@ def test_a_job_sets_no_password(town: Town) -> None:
     """Not even that of its own account, where that one may let people in."""
     house, body = town.house, {"name": "ci", "password": "correct horse battery"}
     job = town.platform.token("x", aud=AUDIENCE, repository="acme/fraud", ref="refs/heads/main")
-    before = next(one["roles"] for one in house.call("admin", "GET", "/principals")["principals"] if one["name"] == "ci")
+    before = next(
+        one["roles"] for one in house.call("admin", "GET", "/principals")["principals"] if one["name"] == "ci"
+    )
     house.call("admin", "PATCH", "/principals/ci", {"roles": ["admin"]})
     try:
         headers = {"Authorization": f"Bearer {job}"}
@@ -336,6 +382,23 @@ def test_a_session_in_use_gets_a_new_token_and_the_old_one_ends(town: Town) -> N
         assert [one.headers.get("set-cookie") for one in both] == [None, None]
         town.house.sql(f"UPDATE lockgate_tokens SET expires_at = expires_at - 60000 WHERE digest = '{digest(old)}'")
         assert [town.get(headers=one).status_code for one in headers] == [401, 200]
+
+
+def test_signing_out_with_an_old_token_ends_the_session_that_would_be_renewed(town: Town) -> None:
+    name = new_person(town.house, password="correct horse")
+    with town.browser() as browser:
+        town.sign_in(browser, name=name, password="correct horse")
+        page, young = browser.get("/lockgate/requests"), browser.cookies[COOKIE]
+        rest, _, issued = young.rpartition(".")
+        old = f"{rest}.{int(issued) - 3600}"
+        town.house.sql(f"UPDATE lockgate_tokens SET digest = '{digest(old)}' WHERE digest = '{digest(young)}'")
+        browser.cookies.clear()
+        headers = {"cookie": f"{COOKIE}={old}", "sec-fetch-site": "same-origin"}
+        left = browser.post("/lockgate/sign-out", data=form_of(page), headers=headers)
+        assert left.status_code == 303
+        [given] = left.headers.get_list("set-cookie")
+        assert given.startswith(f'{COOKIE}=""; ')
+        assert town.get(headers={"cookie": f"{COOKIE}={old}"}).status_code == 401
 
 
 def test_a_trusted_proxy_says_who_is_calling(town: Town) -> None:

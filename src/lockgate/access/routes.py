@@ -104,7 +104,7 @@ read       nothing      GET       serve_get_ui_telemetry
 read       nothing      POST      serve_post_ui_telemetry
 open       nothing      GET       serve_static_file
 read       nothing      GET       server_info_api.get_server_info
-open       nothing      GET       static
+read       nothing      GET       static
 open       nothing      GET       version
 
 administer server       POST      _add_guardrail_to_endpoint

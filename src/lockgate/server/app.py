@@ -3,6 +3,7 @@
 import gc
 
 from fastapi import FastAPI
+from mlflow.server import app as flask_app
 from mlflow.server.fastapi_security import init_fastapi_security
 from starlette.types import ASGIApp
 
@@ -11,10 +12,13 @@ from lockgate.server import databricks, failures, health
 from lockgate.server.access_log import keep_secrets_out
 from lockgate.server.api import api
 from lockgate.server.authentication import Authentication
+from lockgate.server.cookies import GivenCookies
+from lockgate.server.drawing import Drawing
 from lockgate.server.edge import Edge
 from lockgate.server.headers import BrowserHeaders
 from lockgate.server.limits import Limits
 from lockgate.server.mlflow_app import governed_mlflow
+from lockgate.server.openings import openings
 from lockgate.server.pages import pages
 from lockgate.server.proxies import Origins
 from lockgate.settings import WorkerSettings
@@ -31,19 +35,22 @@ def create_app() -> ASGIApp:
     Hasher(house.registry.engine).start()
     app = FastAPI(title="Lockgate", docs_url=None, redoc_url=None, openapi_url=None)
     init_fastapi_security(app)
-    failures.install(app)
+    failures.install(app, Drawing(settings).told)
     app.include_router(health.router)
     if settings.static_prefix:
         app.include_router(health.router, prefix=settings.static_prefix)
     app.mount(f"{settings.static_prefix}/api/lockgate/v1", api)
     for root in databricks.ROOTS:
         app.include_router(databricks.router, prefix=f"{settings.static_prefix}{root}")
-    authentication = Authentication(house.registry.engine, identity)
+    authentication = Authentication(house.registry.engine, identity, settings)
     ours = pages(settings, house.registry.engine, identity, authentication)
     app.include_router(ours, prefix=f"{settings.static_prefix}/lockgate")
-    app.mount("/", governed_mlflow())
+    mlflow_app = governed_mlflow()
+    app.mount("/", mlflow_app)
+    open_to_all = openings(mlflow_app, flask_app, settings.static_prefix)
     # What is loaded now stays: looking through all of it for garbage takes a tenth of the time of a promotion.
     gc.collect()
     gc.freeze()
-    edge = Edge(Limits(app, settings), house.registry.engine, settings, authentication)
+    limited = Limits(app, settings, open_to_all)
+    edge = GivenCookies(Edge(limited, house.registry.engine, settings, authentication, open_to_all))
     return Origins(BrowserHeaders(edge, settings), identity.trusted_proxies, settings.behind_proxy)

@@ -1,12 +1,9 @@
 """Finding out who is calling, from what the call brings along."""
 
 import base64
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from http.cookies import CookieError, SimpleCookie
 
 from sqlalchemy import Engine
-from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from lockgate.access.claims import claimed
@@ -17,13 +14,15 @@ from lockgate.access.principals import Principal
 from lockgate.database import people
 from lockgate.errors import TooManyAttempts, Unauthenticated
 from lockgate.registry.transaction import reading
+from lockgate.server.cookies import Cookie, cookie
 from lockgate.server.last_use import LastUse
 from lockgate.server.oidc import Keys
 from lockgate.server.proxies import forwarded_user
+from lockgate.settings import WorkerSettings
 from lockgate.workflow import identities, signing_in
 from lockgate.workflow.signing_in import WRONG_PASSWORD, WRONG_TOKEN
 
-SESSION_COOKIE = "lockgate_session"
+_SESSION = "lockgate.session"
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,13 @@ class Authentication:
     Args:
         engine: The registry's database, where principals are.
         identity: The identity file.
+        settings: The worker's settings.
     """
 
-    def __init__(self, engine: Engine, identity: IdentityFile) -> None:
+    def __init__(self, engine: Engine, identity: IdentityFile, settings: WorkerSettings) -> None:
         self._engine = engine
         self._identity = identity
+        self._settings = settings
         self._last_use = LastUse(engine)
         self._keys = {entry.issuer: Keys(entry.issuer) for entry in identity.issuers}
 
@@ -65,13 +66,15 @@ class Authentication:
         name = forwarded_user(request.scope)
         if name is not None:
             return Found(identities.named(self._engine, name), by_itself=True)
-        session = session_cookie(request.headers)
+        session = cookie(request, Cookie.SESSION, self._settings)
         if session is None:
             raise Unauthenticated(
                 "Sign in first: set MLFLOW_TRACKING_TOKEN (`lockgate tokens create` makes one), or "
                 "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD."
             )
-        return Found(self._by_session(session), by_itself=True, session=session)
+        found = Found(self._by_session(session), by_itself=True, session=session)
+        request.scope[_SESSION] = session
+        return found
 
     def _by_header(self, header: str, address: str) -> Principal:
         scheme, _, credentials = header.partition(" ")
@@ -144,18 +147,10 @@ def caller_address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def session_cookie(headers: Headers) -> str | None:
-    """Return the session that a browser sends, if it sends one."""
-    return cookie(headers, SESSION_COOKIE)
-
-
-def cookie(headers: Headers, name: str) -> str | None:
-    """Return a cookie, if there is one of this name."""
-    try:
-        cookies: Mapping[str, object] = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return None
-    return str(getattr(cookies.get(name), "value", "")) or None
+def session_of(request: Request) -> str | None:
+    """Return the session that says who is calling, if it is a session that says so."""
+    session: str | None = request.scope.get(_SESSION)
+    return session
 
 
 def _decode_basic(credentials: str) -> tuple[str, str]:

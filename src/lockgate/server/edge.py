@@ -1,4 +1,4 @@
-"""The edge: who is calling. Nothing passes anonymously but health checks and the way to sign in."""
+"""The edge: who is calling. Nothing passes anonymously but what is open to anybody (`openings.py`)."""
 
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -7,20 +7,20 @@ import anyio
 from sqlalchemy import Engine
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockgate.access.principals import Caller, Principal, calling
 from lockgate.access.roles import Permission
-from lockgate.access.session_tokens import is_due
+from lockgate.access.session_tokens import LIFETIME, is_due
 from lockgate.errors import LockgateError, Refused, Unauthenticated
-from lockgate.server import failures, forgery
+from lockgate.server import bodies, failures, forgery
 from lockgate.server.authentication import Authentication, Found, caller_address
-from lockgate.server.cookies import set_session_cookie
+from lockgate.server.cookies import Cookie, give_cookie
+from lockgate.server.drawing import Drawing, wants_page
+from lockgate.server.limits import FORM_LIMIT, too_large
+from lockgate.server.openings import Openings
 from lockgate.settings import WorkerSettings
 from lockgate.workflow import signing_in
-
-_OPEN_PATHS = frozenset({"/health", "/version", "/healthz", "/readyz", "/favicon.ico", "/lockgate/sign-in"})
-_OPEN_FOLDERS = ("/static-files/", "/lockgate/static/", "/lockgate/sign-in/")
 
 
 class Edge:
@@ -31,13 +31,24 @@ class Edge:
         engine: The registry's database, where sessions are.
         settings: The worker's settings.
         authentication: The ways to show who one is.
+        openings: What may be called by anybody.
     """
 
-    def __init__(self, app: ASGIApp, engine: Engine, settings: WorkerSettings, authentication: Authentication) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        engine: Engine,
+        settings: WorkerSettings,
+        authentication: Authentication,
+        openings: Openings,
+    ) -> None:
         self._app = app
         self._engine = engine
         self._settings = settings
         self._authentication = authentication
+        self._openings = openings
+        self._drawing = Drawing(settings)
+        self._pages = f"{settings.static_prefix}/lockgate"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a call through as somebody, or answer that it may not."""
@@ -47,68 +58,66 @@ class Edge:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        request = Request(scope, receive)
-        if self._is_open(scope["path"]):
+        if self._openings.include(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
+        request = Request(scope, receive)
         try:
             found = await anyio.to_thread.run_sync(self._authentication.who, request)
-            caller = self._caller(request, found.principal)
             if found.by_itself and forgery.is_change(request):
                 receive = await self._meant(request, found, receive)
         except LockgateError as error:
             await self._refuse(request, error)(scope, receive, send)
             return
-        renewed = await self._renewed(found.session)
-        with calling(caller):
-            await self._app(scope, receive, self._giving(request, renewed, send) if renewed else send)
+        if not self._may_come_in(request, found.principal):
+            await self._without_role(request, found.principal)(scope, receive, send)
+            return
+        await self._renew(request, found.session)
+        with calling(Caller(found.principal, caller_address(request), base_url(request, self._settings))):
+            await self._app(scope, receive, send)
 
-    def _is_open(self, path: str) -> bool:
-        inner = path.removeprefix(self._settings.static_prefix)
-        return inner in _OPEN_PATHS or (inner.startswith(_OPEN_FOLDERS) and ".." not in inner)
-
-    def _caller(self, request: Request, principal: Principal) -> Caller:
-        if not principal.may_somewhere(Permission.READ):
-            raise Refused(
-                f"{principal.name} has no role yet. Ask an administrator for one "
-                f"(`lockgate users add {principal.name} --role viewer`)."
-            )
-        return Caller(principal, caller_address(request), base_url(request, self._settings))
+    def _may_come_in(self, request: Request, principal: Principal) -> bool:
+        # Who may do nothing may still leave.
+        return principal.may_somewhere(Permission.READ) or request.scope["path"] == f"{self._pages}/sign-out"
 
     async def _meant(self, request: Request, found: Found, receive: Receive) -> Receive:
         """Refuse a change that another site makes a browser send; return how to read what is let through."""
-        form = await forgery.read_form(request) if forgery.is_form(request) else None
-        forgery.check_change(request, self._settings, found.session, form)
-        return receive if form is None else _again(form, receive)
+        if not forgery.is_form(request):
+            forgery.check_change(request, self._settings, found.session, None)
+            return receive
+        form = await bodies.read(receive, FORM_LIMIT)
+        if form is None:
+            raise too_large(FORM_LIMIT)
+        forgery.check_change(request, self._settings, found.session, bodies.content(form))
+        return bodies.again(form, receive)
 
-    async def _renewed(self, session: str | None) -> str | None:
+    async def _renew(self, request: Request, session: str | None) -> None:
+        """Give a session a new token if it is time. An answer that ends the session has the last word."""
         if session is None or not is_due(session, datetime.now(UTC)):
-            return None
+            return
         try:
-            return await anyio.to_thread.run_sync(signing_in.renew, self._engine, session)
+            renewed = await anyio.to_thread.run_sync(signing_in.renew, self._engine, session)
         except LockgateError:
-            return None  # The database is busy: the next call tries again.
-
-    def _giving(self, request: Request, session: str, send: Send) -> Send:
-        cookies = Response()
-        set_session_cookie(cookies, session, request, self._settings)
-
-        async def giving(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                given = [header for header in cookies.raw_headers if header[0] == b"set-cookie"]
-                taken = any(header[0].lower() == b"set-cookie" for header in message.get("headers", []))
-                # An answer that sets the cookie itself, such as that of signing out, has the last word.
-                message = {**message, "headers": [*message.get("headers", []), *([] if taken else given)]}
-            await send(message)
-
-        return giving
+            return  # The database is busy: the next call tries again.
+        if renewed is not None:
+            give_cookie(request, Cookie.SESSION, renewed, self._settings, int(LIFETIME.total_seconds()))
 
     def _refuse(self, request: Request, error: LockgateError) -> Response:
-        wants_page = "text/html" in request.headers.get("accept", "") and request.method == "GET"
-        if isinstance(error, Unauthenticated) and wants_page:
-            wanted = quote(request.url.path + (f"?{request.url.query}" if request.url.query else ""))
-            return RedirectResponse(f"{self._settings.static_prefix}/lockgate/sign-in?next={wanted}", 303)
-        return failures.answer(error)
+        if not wants_page(request):
+            return failures.answer(error)
+        if isinstance(error, Unauthenticated):
+            return RedirectResponse(f"{self._pages}/sign-in{_on_the_way_to(request)}", 303)
+        return self._drawing.failure(request, error)
+
+    def _without_role(self, request: Request, principal: Principal) -> Response:
+        if wants_page(request):
+            return self._drawing.page(request, "no_role.html", Refused.status, caller=principal)
+        return failures.answer(
+            Refused(
+                f"{principal.name} has no role yet. Ask an administrator for one "
+                f"(`lockgate users add {principal.name} --role viewer`)."
+            )
+        )
 
 
 def base_url(request: Request, settings: WorkerSettings) -> str:
@@ -119,13 +128,8 @@ def base_url(request: Request, settings: WorkerSettings) -> str:
     return f"{request.scope.get('scheme', 'http')}://{host}{settings.static_prefix}"
 
 
-def _again(content: bytes, receive: Receive) -> Receive:
-    """Return what gives a body that has been read once more, and then what comes after it."""
-    left = [content]
-
-    async def receiving() -> Message:
-        if left:
-            return {"type": "http.request", "body": left.pop(), "more_body": False}
-        return await receive()
-
-    return receiving
+def _on_the_way_to(request: Request) -> str:
+    """Return the query that makes signing in lead to what was asked for. A change is not repeated after it."""
+    if forgery.is_change(request):
+        return ""
+    return "?next=" + quote(request.url.path + (f"?{request.url.query}" if request.url.query else ""))

@@ -2,9 +2,10 @@
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from mlflow.exceptions import MlflowException
@@ -27,36 +28,45 @@ def answer(error: LockgateError) -> JSONResponse:
     return JSONResponse(body, error.status, headers)
 
 
-def install(app: FastAPI) -> None:
-    """Make an application answer every error in our shape."""
+def _in_json(_request: Request, error: LockgateError) -> Response:
+    return answer(error)
+
+
+def install(app: FastAPI, show: Callable[[Request, LockgateError], Response] = _in_json) -> None:
+    """Make an application answer every error in our shape.
+
+    Args:
+        app: The application.
+        show: Makes the answer that tells of an error of ours.
+    """
 
     @app.exception_handler(LockgateError)
-    async def _ours(_request: Request, error: LockgateError) -> JSONResponse:
-        return answer(error)
+    async def _ours(request: Request, error: LockgateError) -> Response:
+        return show(request, error)
 
     @app.exception_handler(MlflowException)
     async def _mlflows(_request: Request, error: MlflowException) -> JSONResponse:
         return JSONResponse(json.loads(error.serialize_as_json()), error.get_http_status_code())
 
     @app.exception_handler(RequestValidationError)
-    async def _malformed(_request: Request, error: RequestValidationError) -> JSONResponse:
-        return answer(BadInput(" ".join(_sentence(problem) for problem in error.errors())))
+    async def _malformed(request: Request, error: RequestValidationError) -> Response:
+        return show(request, BadInput(" ".join(_sentence(problem) for problem in error.errors())))
 
     @app.exception_handler(HTTPException)
-    async def _routing(request: Request, error: HTTPException) -> JSONResponse:
+    async def _routing(request: Request, error: HTTPException) -> Response:
         if error.status_code == 404:
-            return answer(NotFound(f"There is nothing at {request.method} {request.url.path}."))
+            return show(request, NotFound(f"There is nothing at {request.method} {request.url.path}."))
         body = {"error_code": "BAD_REQUEST", "message": str(error.detail), "details": {}}
         return JSONResponse(body, error.status_code, error.headers)
 
     @app.exception_handler(RecursionError)
-    async def _too_deep(_request: Request, _error: RecursionError) -> JSONResponse:
-        return answer(BadInput(TOO_DEEP))
+    async def _too_deep(request: Request, _error: RecursionError) -> Response:
+        return show(request, BadInput(TOO_DEEP))
 
     @app.exception_handler(Exception)
-    async def _unforeseen(_request: Request, error: Exception) -> JSONResponse:
+    async def _unforeseen(request: Request, error: Exception) -> Response:
         _logger.exception("An unforeseen error", exc_info=error)
-        return answer(LockgateError("Something went wrong inside Lockgate. The server's log says what."))
+        return show(request, LockgateError("Something went wrong inside Lockgate. The server's log says what."))
 
 
 def _sentence(problem: Any) -> str:

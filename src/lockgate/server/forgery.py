@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.requests import Request
 
 from lockgate.access.session_tokens import is_form_token
-from lockgate.errors import BadInput, Refused
+from lockgate.errors import Refused
 from lockgate.settings import WorkerSettings
 
 TOKEN_HEADER = "x-csrf-token"  # noqa: S105
@@ -15,7 +15,6 @@ _FORM = "application/x-www-form-urlencoded"
 #: What a form of another site can send without asking us first (https://fetch.spec.whatwg.org/#cors-safelisted-method).
 _SIMPLE_METHODS = frozenset({"POST"})
 _SIMPLE_CONTENT = frozenset({"", _FORM, "multipart/form-data", "text/plain"})
-_MAX_FORM = 64_000
 
 
 def is_change(request: Request) -> bool:
@@ -67,20 +66,6 @@ def check_change(request: Request, settings: WorkerSettings, cookie: str | None,
         raise Refused(
             "This change came without the page's token, so it is refused. Load the page again and repeat what you did."
         )
-
-
-async def read_form(request: Request) -> bytes:
-    """Return the body of a form.
-
-    Raises:
-        BadInput: if it is longer than any form of ours.
-    """
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _MAX_FORM:
-            raise BadInput("The form is too long.")
-    return content
 
 
 def _origins(request: Request, settings: WorkerSettings, site: str | None) -> set[str]:

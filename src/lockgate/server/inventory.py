@@ -16,7 +16,13 @@ AUTOMATIC = frozenset({"HEAD", "OPTIONS"})
 
 def routes_of(fastapi_app: FastAPI, flask_app: Flask) -> frozenset[Route]:
     """Return every route of MLflow's application, and every root field of its GraphQL schema."""
-    return frozenset((*_native(fastapi_app.router.routes), *_flask(flask_app), *_fields()))
+    return frozenset((*(route for route, _ in paths_of(fastapi_app, flask_app)), *_fields()))
+
+
+def paths_of(fastapi_app: FastAPI, flask_app: Flask) -> Iterator[tuple[Route, str]]:
+    """Yield every route of MLflow's application that has a path of its own, with that path."""
+    yield from _native(fastapi_app.router.routes, "")
+    yield from _flask(flask_app)
 
 
 def name_of(endpoint: Callable[..., Any]) -> str:
@@ -32,21 +38,22 @@ def graphql_fields() -> Iterator[tuple[Route, Any]]:
             yield Route(kind, f"graphql.{name}"), field
 
 
-def _native(routes: list[BaseRoute]) -> Iterator[Route]:
+def _native(routes: list[BaseRoute], prefix: str) -> Iterator[tuple[Route, str]]:
     for route in routes:
         included = getattr(route, "original_router", None)
         if included is not None:
-            yield from _native(included.routes)
+            under: str = getattr(getattr(route, "include_context", None), "prefix", "")
+            yield from _native(included.routes, prefix + under)
         elif not isinstance(route, Mount):
-            endpoint = getattr(route, "endpoint", route)
+            endpoint, path = getattr(route, "endpoint", route), prefix + getattr(route, "path", "")
             for method in getattr(route, "methods", None) or ("ANY",):
-                yield Route(method, name_of(endpoint) if callable(endpoint) else type(route).__name__)
+                yield Route(method, name_of(endpoint) if callable(endpoint) else type(route).__name__), path
 
 
-def _flask(app: Flask) -> Iterator[Route]:
+def _flask(app: Flask) -> Iterator[tuple[Route, str]]:
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - AUTOMATIC:
-            yield Route(method, rule.endpoint)
+            yield Route(method, rule.endpoint), rule.rule
 
 
 def _fields() -> Iterator[Route]:

@@ -1,13 +1,17 @@
 """How much a call may send: what has to be in memory as a whole is bounded, and refused before anything is done."""
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockgate.errors import TooLarge
-from lockgate.server import failures
+from lockgate.server import bodies, failures
+from lockgate.server.openings import Openings
 from lockgate.settings import WorkerSettings
 
-MB = 1024 * 1024
+KB = 1024
+MB = 1024 * KB
+#: Of a form of a page, the only thing that somebody may send before they are known.
+FORM_LIMIT = 64 * KB
 #: Of our own routes. The largest thing they take is a policy.
 OUR_LIMIT = MB
 
@@ -16,8 +20,10 @@ _OURS = ("/api/lockgate/", "/lockgate/")
 _UPLOADS = ("/api/2.0/mlflow-artifacts/artifacts/", "/ajax-api/2.0/mlflow-artifacts/artifacts/")
 
 
-def body_limit(method: str, path: str, settings: WorkerSettings) -> int | None:
+def body_limit(method: str, path: str, settings: WorkerSettings, openings: Openings) -> int | None:
     """Return how large the body of a call may be, in bytes; None if it may be of any size."""
+    if openings.include(method, path):
+        return FORM_LIMIT if method == "POST" else 0
     inner = path.removeprefix(settings.static_prefix)
     if method == "PUT" and inner.startswith(_UPLOADS):
         return None
@@ -33,27 +39,29 @@ class Limits:
     Args:
         app: The application.
         settings: The worker's settings.
+        openings: What may be called by anybody, and so takes less.
     """
 
-    def __init__(self, app: ASGIApp, settings: WorkerSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: WorkerSettings, openings: Openings) -> None:
         self._app = app
         self._settings = settings
+        self._openings = openings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a call through, or answer that it is too large."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = body_limit(scope["method"], scope["path"], self._settings)
+        limit = body_limit(scope["method"], scope["path"], self._settings, self._openings)
         headers = Headers(scope=scope)
         if limit is None or not ("content-length" in headers or "transfer-encoding" in headers):
             await self._app(scope, receive, send)
             return
-        body = None if _declared(headers) > limit else await _read(receive, limit)
+        body = None if _declared(headers) > limit else await bodies.read(receive, limit)
         if body is None:
-            await failures.answer(_too_large(limit))(scope, receive, send)
+            await failures.answer(too_large(limit))(scope, receive, send)
             return
-        await self._app(scope, _again(body, receive), send)
+        await self._app(scope, bodies.again(body, receive), send)
 
 
 def _declared(headers: Headers) -> int:
@@ -61,33 +69,13 @@ def _declared(headers: Headers) -> int:
     return int(said) if said.isdecimal() else 0
 
 
-async def _read(receive: Receive, limit: int) -> list[Message] | None:
-    """Return the messages that bring a body; None once they bring more than may come."""
-    messages: list[Message] = []
-    size = 0
-    while True:
-        message = await receive()
-        messages.append(message)
-        size += len(message.get("body", b""))
-        if size > limit:
-            return None
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return messages
-
-
-def _again(messages: list[Message], receive: Receive) -> Receive:
-    left = iter(messages)
-
-    async def next_message() -> Message:
-        kept = next(left, None)
-        return kept if kept is not None else await receive()
-
-    return next_message
-
-
-def _too_large(limit: int) -> TooLarge:
-    raised = "" if limit == OUR_LIMIT else " An administrator can raise it with `lockgate server --max-body-mb`."
+def too_large(limit: int) -> TooLarge:
+    """Return what to answer to a body of more than so many bytes."""
+    if limit == 0:
+        return TooLarge("This call takes no body. Send it without one.")
+    size = f"{limit // MB} MB" if limit >= MB else f"{limit // KB} KB"
+    raised = " An administrator can raise it with `lockgate server --max-body-mb`." if limit > OUR_LIMIT else ""
     return TooLarge(
-        f"The body of this call is larger than {limit // MB} MB. Nothing was changed. Send less at once, and large "
+        f"The body of this call is larger than {size}. Nothing was changed. Send less at once, and large "
         f"things as artifacts.{raised}"
     )

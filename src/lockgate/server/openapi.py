@@ -4,13 +4,18 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from lockgate.server.authentication import SESSION_COOKIE
+from lockgate.server.cookies import Cookie
 
 #: The edge asks for one of these before any route is reached, so no route can say it itself.
 _WAYS_IN: dict[str, dict[str, str]] = {
     "token": {"type": "http", "scheme": "bearer", "description": "A token of `lockgate tokens create`."},
     "password": {"type": "http", "scheme": "basic", "description": "Name and password, or name and token."},
-    "session": {"type": "apiKey", "in": "cookie", "name": SESSION_COOKIE, "description": "A browser that signed in."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": Cookie.SESSION.value,
+        "description": "A browser that signed in. Over https the name begins with `__Host-` or `__Secure-`.",
+    },
 }
 
 

@@ -1,36 +1,24 @@
 """The pages: a request with what it still needs, and those to sign in."""
 
-from pathlib import Path
-
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
-from fastapi.templating import Jinja2Templates
 from sqlalchemy import Engine
 
 from lockgate.access.identity import IdentityFile
 from lockgate.access.principals import current_caller
-from lockgate.access.session_tokens import form_token
-from lockgate.errors import LockgateError
+from lockgate.errors import NotFound
 from lockgate.server import view
 from lockgate.server.api import list_requests
-from lockgate.server.authentication import Authentication, session_cookie
+from lockgate.server.authentication import Authentication
 from lockgate.server.calls import PageToken, in_workspace
-from lockgate.server.sign_in_pages import sign_in_pages
+from lockgate.server.drawing import WEB, Drawing
+from lockgate.server.provider_pages import ProviderPages
+from lockgate.server.sign_in_pages import SignInPages
 from lockgate.settings import WorkerSettings
 from lockgate.wire.words import RowId
 from lockgate.workflow import look
 from lockgate.workflow.stores import stores
-
-_WEB = Path(__file__).parent.parent / "web"
-_templates = Jinja2Templates(_WEB / "templates")
-#: Nothing inline, nothing from elsewhere.
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
 
 
 def pages(
@@ -45,42 +33,29 @@ def pages(
         authentication: The ways to show who one is.
     """
     router = APIRouter(include_in_schema=False)
-    prefix = settings.static_prefix
-
-    def page(request: Request, template: str, status: int = 200, **shown: object) -> HTMLResponse:
-        session = session_cookie(request.headers)
-        context = {"prefix": prefix, "csrf": form_token(session) if session else "", **shown}
-        return _templates.TemplateResponse(request, template, context, status, headers=_HEADERS)
-
-    router.include_router(sign_in_pages(settings, engine, identity, authentication, page, _HEADERS))
+    drawing = Drawing(settings)
+    signing_in = SignInPages(settings, engine, identity, drawing)
+    router.include_router(signing_in.router())
+    router.include_router(ProviderPages(settings, engine, identity, authentication, signing_in).router())
 
     @router.get("/requests", dependencies=[Depends(in_workspace)])
     def requests_page(request: Request, page_token: PageToken = None) -> Response:
-        caller = current_caller()
-        try:
-            listed = list_requests(stores(), caller, page_token=page_token)
-        except LockgateError as error:
-            return page(request, "failure.html", error.status, message=error.message)
-        return page(
-            request,
-            "requests.html",
-            asked=listed.requests,
-            next_page_token=listed.next_page_token,
-            caller=caller.principal,
-        )
+        listed = list_requests(stores(), current_caller(), page_token=page_token)
+        return drawing.page(request, "requests.html", asked=listed.requests, next_page_token=listed.next_page_token)
 
     @router.get("/requests/{request_id}", dependencies=[Depends(in_workspace)])
     def request_page(request: Request, request_id: RowId) -> Response:
-        caller = current_caller()
-        try:
-            asked = view.request(look.request(stores(), request_id), caller.base_url)
-        except LockgateError as error:
-            return page(request, "failure.html", error.status, message=error.message)
-        return page(request, "request.html", asked=asked, caller=caller.principal)
+        asked = view.request(look.request(stores(), request_id), current_caller().base_url)
+        return drawing.page(request, "request.html", asked=asked)
 
     @router.get("/")
     def home() -> Response:
-        return RedirectResponse(f"{prefix}/lockgate/requests", 303)
+        return RedirectResponse(f"{settings.static_prefix}/lockgate/requests", 303)
 
-    router.mount("/static", StaticFiles(directory=_WEB / "static"))
+    router.mount("/static", StaticFiles(directory=WEB / "static"))
+
+    @router.get("/{path:path}")
+    def nothing(path: str) -> Response:
+        raise NotFound(f"There is no page {path}. Those that there are stand at the top.")
+
     return router

@@ -1,179 +1,154 @@
-"""The pages to sign in and out."""
+"""The pages to sign in with a token or a password, and to sign out."""
 
-import base64
-import json
 import secrets
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Engine
 
-from lockgate.access.claims import claimed
-from lockgate.access.identity import IdentityFile, Provider
+from lockgate.access.identity import IdentityFile
 from lockgate.access.principals import Caller
-from lockgate.access.session_tokens import form_token, is_form_token
-from lockgate.errors import LockgateError, NotFound, Refused, Unauthenticated
+from lockgate.access.session_tokens import LIFETIME, form_token, is_form_token
+from lockgate.errors import LockgateError, Refused, Unauthenticated
 from lockgate.server import forgery
-from lockgate.server.authentication import SESSION_COOKIE, Authentication, caller_address, cookie, session_cookie
-from lockgate.server.cookies import delete_cookie, set_cookie, set_session_cookie
-from lockgate.server.edge import base_url
-from lockgate.server.oidc import SigningIn
+from lockgate.server.authentication import caller_address, session_of
+from lockgate.server.cookies import Cookie, cookie, give_cookie, take_cookie
+from lockgate.server.drawing import HEADERS, Drawing
 from lockgate.settings import WorkerSettings
-from lockgate.workflow import identities, signing_in, tokens
+from lockgate.workflow import signing_in, tokens
 
-#: Draws a page of a template; the status follows.
-Page = Callable[..., Response]
-
-#: Belongs to the sign-in form as a session belongs to all others.
-_FORM_COOKIE = "lockgate_form"
-#: What a browser keeps while it is at a provider.
-_AWAY_COOKIE = "lockgate_away"
-_AWAY_SECONDS = 600
 _FORM_SECONDS = 12 * 3600
+_SESSION_SECONDS = int(LIFETIME.total_seconds())
 
-Next = Annotated[str, Query(max_length=2_000)]
 _Text = Annotated[str, Form(max_length=2_000)]
+_WantedField = Annotated[str, Form(alias="next", max_length=2_000)]
+#: The page that somebody was on the way to, as the address of a page to sign in says it.
+Wanted = Annotated[str, Query(alias="next", max_length=2_000)]
 
 
-def sign_in_pages(
-    settings: WorkerSettings,
-    engine: Engine,
-    identity: IdentityFile,
-    authentication: Authentication,
-    page: Page,
-    headers: dict[str, str],
-) -> APIRouter:
-    """Return the routes to sign in and out.
+class SignInPages:
+    """The form to sign in, what it sends, and signing out.
 
     Args:
         settings: The worker's settings.
         engine: The registry's database.
         identity: The identity file.
-        authentication: The ways to show who one is.
-        page: Draws a page.
-        headers: What every answer of a page carries.
+        drawing: Draws pages.
     """
-    router = APIRouter(include_in_schema=False)
-    prefix = settings.static_prefix
 
-    def form(request: Request, status: int = 200, next: str = "", wrong: str = "") -> Response:
-        kept = cookie(request.headers, _FORM_COOKIE) or secrets.token_urlsafe(32)
-        shown = {"providers": identity.providers, "next": next, "wrong": wrong, "csrf": form_token(kept)}
-        answer = page(request, "sign_in.html", status, **shown)
-        set_cookie(answer, _FORM_COOKIE, kept, request, settings, _FORM_SECONDS)
-        return answer
+    def __init__(self, settings: WorkerSettings, engine: Engine, identity: IdentityFile, drawing: Drawing) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._identity = identity
+        self._drawing = drawing
 
-    def entered(request: Request, session: str, next: str) -> Response:
-        answer = RedirectResponse(_local(next) or f"{prefix}/", 303, headers)
-        set_session_cookie(answer, session, request, settings)
-        return answer
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter(include_in_schema=False)
+        router.get("/sign-in")(self.sign_in_page)
+        router.post("/sign-in")(self.sign_in)
+        router.post("/sign-out")(self.sign_out)
+        return router
 
-    def check_form(request: Request, given: str) -> None:
-        """Refuse to sign a browser in that did not ask for it: it would work under somebody else's name unawares."""
-        forgery.check_origin(request, settings)
-        kept = cookie(request.headers, _FORM_COOKIE)
-        if kept is None or not is_form_token(kept, given):
-            raise Refused("This page to sign in is out of date. Send the form once more.")
-
-    @router.get("/sign-in")
     def sign_in_page(
-        request: Request, token: Annotated[str | None, Query(max_length=500)] = None, next: Next = ""
+        self, request: Request, token: Annotated[str | None, Query(max_length=500)] = None, wanted: Wanted = ""
     ) -> Response:
+        """Show the form; or, at the address that the first start prints, sign in with the token in it."""
         if token is None:
-            return form(request, next=next)
+            return self.form(request, wanted)
         # A token in a URL ends up in logs and histories: only one that is used up here and now may stand there.
-        replaces = session_cookie(request.headers)
+        address = caller_address(request)
         try:
-            session, principal = signing_in.by_token(engine, token, "sign-in", caller_address(request), replaces)
+            session, principal = signing_in.by_token(
+                self._engine, token, "sign-in", address, self.session_before(request)
+            )
         except Unauthenticated as error:
-            return form(request, 401, wrong=error.message)
-        made = tokens.create(engine, Caller(principal, caller_address(request)), principal.name, None).token
-        welcome = page(request, "welcome.html", token=made, caller=principal, csrf=form_token(session))
-        set_session_cookie(welcome, session, request, settings)
-        return welcome
+            return self.form(request, "", error)
+        made = tokens.create(self._engine, Caller(principal, address), principal.name, None).token
+        self._keep(request, session)
+        return self._drawing.page(request, "welcome.html", token=made, caller=principal, csrf=form_token(session))
 
-    @router.post("/sign-in")
     def sign_in(
+        self,
         request: Request,
         token: _Text = "",
         name: _Text = "",
         password: _Text = "",
-        next: _Text = "",
+        wanted: _WantedField = "",
         csrf_token: _Text = "",
     ) -> Response:
-        address, replaces = caller_address(request), session_cookie(request.headers)
+        """Sign in with what the form holds, or show it again with what is wrong."""
         try:
-            check_form(request, csrf_token)
-            if token.strip():
-                return entered(request, signing_in.by_token(engine, token.strip(), "api", address, replaces)[0], next)
-            principal = signing_in.by_password(engine, name.strip(), password, address)
-            return entered(request, signing_in.begin(engine, principal, "password", address, replaces), next)
+            self._check_form(request, csrf_token)
+            session = self._session(request, token.strip(), name.strip(), password)
         except LockgateError as error:
-            return form(request, error.status, next, error.message)
+            return self.form(request, wanted, error)
+        return self.entered(request, session, wanted)
 
-    @router.get("/sign-in/with")
-    def go_to_provider(request: Request, provider: Annotated[str, Query(max_length=60)], next: Next = "") -> Response:
-        kept = {"secret": secrets.token_urlsafe(32), "provider": provider, "next": _local(next) or ""}
+    def sign_out(self, request: Request) -> Response:
+        """End the session."""
+        signing_in.sign_out(self._engine, session_of(request) or "", caller_address(request))
+        take_cookie(request, Cookie.SESSION, self._settings)
+        return RedirectResponse(f"{self._settings.static_prefix}/lockgate/sign-in", 303, HEADERS)
+
+    def form(self, request: Request, wanted: str, wrong: LockgateError | None = None) -> Response:
+        """Return the page to sign in.
+
+        Args:
+            request: The call.
+            wanted: Where signing in leads.
+            wrong: Why it did not work.
+        """
         try:
-            answer = RedirectResponse(going(request, kept).url(), 303, headers)
-        except LockgateError as error:
-            return form(request, error.status, next, error.message)
-        packed = base64.urlsafe_b64encode(json.dumps(kept).encode()).decode()
-        set_cookie(answer, _AWAY_COOKIE, packed, request, settings, _AWAY_SECONDS)
-        return answer
+            self.session_before(request)
+            kept = cookie(request, Cookie.FORM, self._settings)
+        except Unauthenticated as error:
+            kept, wrong = None, error
+        kept = kept or secrets.token_urlsafe(32)
+        give_cookie(request, Cookie.FORM, kept, self._settings, _FORM_SECONDS)
+        return self._drawing.page(
+            request,
+            "sign_in.html",
+            wrong.status if wrong else 200,
+            providers=self._identity.providers,
+            next=wanted,
+            wrong=wrong.message if wrong else "",
+            csrf=form_token(kept),
+        )
 
-    @router.get("/sign-in/callback")
-    def back_from_provider(request: Request) -> Response:
-        kept = _unpacked(cookie(request.headers, _AWAY_COOKIE))
-        address, name = caller_address(request), kept.get("provider", "")
-        try:
-            provider = _provider(identity, name)
-            claims = going(request, kept).claims(dict(request.query_params))
-            principal = identities.principal_of(engine, provider, claimed(provider, claims))
-        except LockgateError as error:
-            if not isinstance(error, NotFound):
-                signing_in.refused_by_provider(engine, name, address, error.message)
-            return form(request, error.status, kept.get("next", ""), error.message)
-        # What the browser kept while away stays for its minutes: without a code, which works once, it is of no use, and
-        # MLflow's middleware lets only one cookie of an answer through.
-        how, replaces = f"provider {provider.name}", session_cookie(request.headers)
-        return entered(request, signing_in.begin(engine, principal, how, address, replaces), kept["next"])
+    def entered(self, request: Request, session: str, wanted: str) -> Response:
+        """Return the answer that lets a browser in, on to the page that it was on the way to."""
+        self._keep(request, session)
+        return RedirectResponse(local(wanted) or f"{self._settings.static_prefix}/", 303, HEADERS)
 
-    def going(request: Request, kept: dict[str, str]) -> SigningIn:
-        provider = _provider(identity, kept["provider"])
-        back = f"{base_url(request, settings)}/lockgate/sign-in/callback"
-        return SigningIn(provider, authentication.keys(provider.issuer), kept["secret"], back)
+    def session_before(self, request: Request) -> str | None:
+        """Return the session that a browser has before it signs in anew.
 
-    @router.post("/sign-out")
-    def sign_out(request: Request) -> Response:
-        signing_in.sign_out(engine, session_cookie(request.headers) or "", caller_address(request))
-        answer = RedirectResponse(f"{prefix}/lockgate/sign-in", 303, headers)
-        delete_cookie(answer, SESSION_COOKIE, settings, "/")
-        return answer
+        Raises:
+            Unauthenticated: if it has two.
+        """
+        return cookie(request, Cookie.SESSION, self._settings)
 
-    return router
+    def _session(self, request: Request, token: str, name: str, password: str) -> str:
+        address, before = caller_address(request), self.session_before(request)
+        if token:
+            return signing_in.by_token(self._engine, token, "api", address, before)[0]
+        principal = signing_in.by_password(self._engine, name, password, address)
+        return signing_in.begin(self._engine, principal, "password", address, before)
 
+    def _check_form(self, request: Request, given: str) -> None:
+        """Refuse to sign a browser in that did not ask for it: it would work under somebody else's name unawares."""
+        forgery.check_origin(request, self._settings)
+        kept = cookie(request, Cookie.FORM, self._settings)
+        if kept is None or not is_form_token(kept, given):
+            raise Refused("This page to sign in is out of date. Send the form once more.")
 
-def _provider(identity: IdentityFile, name: str) -> Provider:
-    found = next((provider for provider in identity.providers if provider.name == name), None)
-    if found is None:
-        raise NotFound("This sign-in has been under way for too long, or began elsewhere. Begin again.")
-    return found
-
-
-def _unpacked(kept: str | None) -> dict[str, str]:
-    """Read what a browser kept while it was away; nothing of it is believed, but it is of use only to that browser."""
-    try:
-        found = json.loads(base64.urlsafe_b64decode(kept or ""))
-    except ValueError:
-        return {}
-    whole = isinstance(found, dict) and all(isinstance(found.get(key), str) for key in ("secret", "provider", "next"))
-    return found if whole else {}
+    def _keep(self, request: Request, session: str) -> None:
+        give_cookie(request, Cookie.SESSION, session, self._settings, _SESSION_SECONDS)
 
 
-def _local(path: str) -> str | None:
+def local(path: str) -> str | None:
     """Return a path of this site, or None for anything that could lead elsewhere."""
     lasting = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable()
     return path if lasting else None
