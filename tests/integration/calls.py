@@ -748,7 +748,7 @@ FILTERS = [
     "name IN ('churn', 'Churn')", "name IN ()", "name NOT IN ('churn')", "name IN ('it''s')", "name = \"it's\"",
     "name = 'it\\'s'", "name = 'größe'", "name = 'churn' AND name != 'x'", "name = 'churn' OR name = 'Churn'",
     "(name = 'churn')", "name", "'", "name = 'churn' AND", "name = 'churn'; DROP TABLE x", "name = 'a' -- b",
-    "name = 'x' UNION SELECT 1", "name = 1", "name IS NULL", "  ", "name\n=\n'churn'", "name = '" + "x" * 3000 + "'",
+    "name = 'x' UNION SELECT 1", "name = 1", "  ", "name\n=\n'churn'", "name = '" + "x" * 3000 + "'",
     "tags.team = 'growth'", "tag.`team` = 'growth'", "tags.team != 'growth'", "tags.team LIKE 'gro%'", "tags.team ILIKE 'GRO%'",
     "tags.team IN ('growth')", "tags.team = 'growth' AND tags.tier = '1'", "tags.team = 'growth' AND tags.team LIKE 'g%'",
     "tags.nothing = '1'", "tags.`größe` = '1'", "tags.auc = 0.9", "tags = '1'", "name = 'churn' AND tags.team = 'growth'",
@@ -803,7 +803,9 @@ def searches(path: str) -> list[Call]:
             named(f"a page token that is {at}", get(path, max_results=2, page_token=token))
             for at, token in BAD_TOKENS.items()
         ],
-        *[Call("GET", path, body={"max_results": size}) for size in (2, 2.0, 2.5, True, [2])],
+        named("a search for what is NULL", get(path, filter="name IS NULL")),
+        *[Call("GET", path, body={"max_results": size}) for size in (2, 2.0, 2.5, True)],
+        named("a list where a number should be", Call("GET", path, body={"max_results": [2]})),
         Call("GET", path, body={"filter": 7}),
         Call("GET", path, body={"order_by": "name"}),
         Call("GET", path, body={"order_by": ["name DESC"], "maxResults": 2}),

@@ -6,6 +6,7 @@ or a body to find out. What the call is about, the stores ask when MLflow's hand
 
 import json
 import logging
+import traceback
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -142,6 +143,10 @@ def _unforeseen(error: Exception) -> flask.Response | HTTPException:
     # MLflow's handlers take a body for an object without a look at it.
     if not _may_be_object(flask.request.get_json(force=True, silent=True)):
         return _answer(BadInput("The body of this call must be a JSON object."))
+    if _while_reading(error):
+        return _answer(
+            BadInput("A value of this call is of another type than the call takes, such as a list for a number.")
+        )
     _logger.exception("MLflow's %s failed", flask.request.endpoint, exc_info=error)
     return _answer(LockgateError("Something went wrong inside MLflow. The server's log says what."))
 
@@ -152,6 +157,11 @@ def _may_be_object(body: object) -> bool:
         return isinstance(json.loads(body) if isinstance(body, str) else body, dict | None)
     except ValueError:
         return False
+
+
+def _while_reading(error: Exception) -> bool:
+    """Say whether MLflow had not come further than making a message of what was sent."""
+    return any(frame.name == _get_request_message.__name__ for frame in traceback.extract_tb(error.__traceback__))
 
 
 # Handlers that go past the stores
