@@ -1,14 +1,14 @@
 """The pointers of a model: which versions each of its targets holds, and what a change would do to them.
 
-Pure but for `read`. Only targets that something can be served from count: stages other than None and Archived,
-and all aliases.
+Pure but for `read` and `repoint`. Only targets that something can be served from count: stages other than None and
+Archived, and all aliases.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import bindparam, literal, select, union_all
+from sqlalchemy import CursorResult, bindparam, exists, literal, select, union_all, update
 from sqlalchemy.orm import Session
 
 from lockgate.promotions.target import TARGET_STAGES, Target
@@ -88,6 +88,32 @@ HELD = union_all(
 def read(session: Session, workspace: str, name: str) -> Pointers:
     """Return the pointers of a model as MLflow's tables have them now."""
     return of_rows(session.execute(HELD, {"of": workspace, "called": name}))
+
+
+_REPOINT = (
+    update(registered_model_aliases)
+    .where(
+        registered_model_aliases.c.workspace == bindparam("of"),
+        registered_model_aliases.c.name == bindparam("called"),
+        registered_model_aliases.c.alias == bindparam("aliased"),
+        exists().where(
+            model_versions.c.workspace == bindparam("of"),
+            model_versions.c.name == bindparam("called"),
+            model_versions.c.version == bindparam("to"),
+        ),
+    )
+    .values(version=bindparam("to"))
+)
+
+
+def repoint(session: Session, workspace: str, name: str, alias: str, version: int) -> bool:
+    """Point an alias at another version, in the one statement that it takes; say whether both were there.
+
+    MLflow's own method, which takes three, is for all other cases: it makes an alias, and says what is wrong.
+    """
+    moved = session.execute(_REPOINT, {"of": workspace, "called": name, "aliased": alias, "to": version})
+    assert isinstance(moved, CursorResult)
+    return moved.rowcount == 1
 
 
 def of_rows(rows: Iterable[tuple[Literal["stage", "alias"], str, int]]) -> Pointers:

@@ -359,7 +359,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         self.gate.check_side_effects(begun, target, changes)
         if is_stage:
             super().transition_model_version_stage(begun.name, version, target.name, True)
-        else:
+        elif not pointers.repoint(begun.session, begun.workspace, begun.name, target.name, version):
             super().set_registered_model_alias(begun.name, target.name, version)
         self._check_moved(begun, wanted)
         settle(begun, changes, {change.target: decision_id for change in changes}, request_id)
