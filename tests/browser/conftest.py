@@ -17,7 +17,8 @@ PATIENCE = 60_000
 SignedIn = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+# No longer than for the tests here: while it runs, this thread has an event loop, and others want one of their own.
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:

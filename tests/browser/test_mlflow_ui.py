@@ -13,6 +13,9 @@ expect.set_options(timeout=PATIENCE)
 
 def add_alias(page: Page, name: str, alias: str) -> None:
     """Add an alias to version 1 of a model in MLflow's dialog, each step when the one before is done."""
+    # Opened before the model has been fetched, the dialog sends an empty name.
+    with page.expect_response(re.compile(r"registered-models/get\?")):
+        page.reload()
     page.get_by_role("button", name="Add", exact=True).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("combobox").click()
