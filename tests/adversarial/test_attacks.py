@@ -336,3 +336,42 @@ def test_who_only_serves_never_gets_what_nobody_approved(house: House, who: str)
                 client.get_model_version_by_alias(model, "latest").version,
             )
     assert found == {who: (["1"], [], "1"), "ada": (["1", "2"], ["2"], "2")}
+
+
+def test_files_of_a_run_that_an_experiment_is_laid_into_have_their_uploader_as_author(house: House) -> None:
+    """An experiment may keep its runs' files anywhere, also where a version's are."""
+    target = bait(house)
+    with house.acting_as("sue") as client:
+        into = client.create_experiment(f"laid-{secrets.token_hex(4)}", artifact_location=str(target.folder))
+        run = client.create_run(into).info.run_id
+    asked = {"run_uuid": run, "path": "evil.pkl"}
+    sent = house.http("sue").post("/ajax-api/2.0/mlflow/upload-artifact", params=asked, content=b"evil")
+    assert sent.status_code == 200, sent.text
+    request = house.ask(target.model, "1", PRODUCTION)
+    assert any(file["path"].endswith("evil.pkl") for file in request["evidence"]["artifacts"]["files"])
+    assert "had a hand in" in act(house, "sue", request, "approve", 403)["message"]
+
+
+def test_no_answer_quotes_a_statement(house: House) -> None:
+    name = f"twice-{secrets.token_hex(4)}"
+    with house.acting_as("ada") as client:
+        client.create_experiment(name)
+        other = client.create_experiment(f"{name}-other")
+        with pytest.raises(MlflowException, match="already exists") as refused:
+            client.create_experiment(name)
+        assert "SQL" not in refused.value.message
+        with pytest.raises(MlflowException) as refused:
+            client.rename_experiment(other, name)
+        assert "SQL" not in refused.value.message
+
+
+def test_no_regular_expression_holds_up_a_server_on_sqlite(house: House) -> None:
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
+    asked = {"locations": [place], "filter": "tags.boom RLIKE '^(a+)+$'"}
+    answer = house.http("vic").post("/api/3.0/mlflow/traces/search", json=asked)
+    if house.backend.startswith("sqlite"):
+        assert (answer.status_code, "no RLIKE" in answer.text) == (400, True), answer.text
+    else:
+        assert answer.status_code == 200, answer.text
+    asked["filter"] = "tags.boom LIKE '% rlike %'"
+    assert house.http("vic").post("/api/3.0/mlflow/traces/search", json=asked).status_code == 200

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.adversarial.bait import bait
 from tests.house import House
 from tests.sides import INSIDE, OUTSIDE, Side, furnish, let_in, trace_info
 
@@ -279,3 +280,31 @@ def test_a_call_that_names_two_things_needs_both(house: House, people: dict[str,
         assert people["seeing"].post(f"/api/2.0/mlflow/{path}", json=body).status_code == 403, path
     for path, body in calls(other):
         assert people["bounded"].post(f"/api/2.0/mlflow/{path}", json=body).status_code == 200, path
+
+
+@pytest.mark.parametrize(
+    "steps", ["../../{outside}/traces/", "..%2f..%2f{outside}/traces/", "./../../", "a/b", "..", ""]
+)
+def test_the_id_of_a_trace_leads_nowhere(house: House, people: dict[str, httpx.Client], steps: str) -> None:
+    """MLflow makes it a part of the path where the trace's files are."""
+    inside, outside = furnish(house, INSIDE), furnish(house, OUTSIDE)
+    named = steps.format(outside=outside.experiment) + (outside.trace if steps.endswith("/") else "")
+    for who in ("bounded", "contributor"):
+        answer = people[who].post("/api/3.0/mlflow/traces", json=trace_info(inside.experiment, named))
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), answer.text
+    new = trace_info(inside.experiment, f"tr-{secrets.token_hex(16)}")
+    assert people["bounded"].post("/api/3.0/mlflow/traces", json=new).status_code == 200
+
+
+def test_what_may_be_seen_does_not_change_what_the_evidence_is(house: House, people: dict[str, httpx.Client]) -> None:
+    """The files are in an experiment that the one who asks doesn't see."""
+    target = bait(house)
+    name, who = f"inside-{secrets.token_hex(6)}", f"only-{secrets.token_hex(4)}"
+    with house.acting_as("ada") as client:
+        client.create_registered_model(name)
+        client.create_model_version(name, f"runs:/{target.run_id}/model", target.run_id, await_creation_for=0)
+    house.call("admin", "POST", "/principals", {"name": who, "roles": [f"contributor:{INSIDE}*"]})
+    house.tokens[who] = house.call("admin", "POST", "/tokens", {"principal": who})["token"]
+    asked = house.call(who, "POST", "/requests", {"model": name, "version": "1", "target": "stage:Production"}, 201)
+    assert {file["path"] for file in asked["evidence"]["artifacts"]["files"]} == set(target.files)
+    assert house.http(who).get(f"/api/2.0/mlflow/runs/get?run_id={target.run_id}").status_code == 404

@@ -114,11 +114,13 @@ def parse_binding(text: str) -> RoleBinding:
     Raises:
         BadInput: with the roles that there are.
     """
-    role, _, pattern = text.partition(":")
+    role, colon, pattern = text.partition(":")
     if role not in set(Role):
         raise BadInput(f"There is no role {role[:100]!r}. Roles: {', '.join(Role)}.")
     if len(pattern) > _MAX_PATTERN:
         raise BadInput(f"A pattern over model names may have {_MAX_PATTERN} characters.")
+    if colon and not pattern:
+        raise BadInput(f"'{text}' has a colon and no pattern after it. For all models leave the colon out: '{role}'.")
     return RoleBinding(Role(role), pattern or EVERY_MODEL)
 
 

@@ -87,8 +87,6 @@ read       nothing      GET       _list_gateway_endpoint_bindings
 read       nothing      GET       _list_gateway_endpoints
 read       nothing      GET       _list_gateway_guardrails
 read       nothing      GET       _list_gateway_model_definitions
-read       nothing      GET       _list_supported_models
-read       nothing      GET       _list_supported_providers
 read       nothing      GET       _list_workspaces_handler
 read       nothing      GET       mcp_server_api.get_mcp_access_endpoint
 read       nothing      GET       mcp_server_api.get_mcp_server
@@ -160,6 +158,8 @@ off        server       GET       _get_job
 off        server       GET       _get_prompt_optimization_job
 administer server       GET       _get_secrets_config
 govern     server       GET       _get_webhook
+administer server       GET       _list_supported_models
+administer server       GET       _list_supported_providers
 off        server       POST      _invoke_genai_evaluate_handler
 off        server       POST      _invoke_issue_detection_handler
 off        server       POST      _invoke_scorer_handler

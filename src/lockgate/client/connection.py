@@ -89,7 +89,9 @@ class Connection:
 
 
 def _credentials(environment: Mapping[str, str]) -> httpx.Auth | None:
-    token = environment.get("MLFLOW_TRACKING_TOKEN")
+    token = environment.get("MLFLOW_TRACKING_TOKEN", "").strip()
+    if any(character.isspace() for character in token):
+        raise BadInput("MLFLOW_TRACKING_TOKEN holds more than one word: it is one token and nothing else.")
     name = environment.get("MLFLOW_TRACKING_USERNAME")
     password = environment.get("MLFLOW_TRACKING_PASSWORD")
     # The mlflow client prefers the user name too where both are given.

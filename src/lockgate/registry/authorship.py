@@ -63,6 +63,10 @@ class Authorship:
             self._written.clear()
         self._written.add((kind, thing, who))
 
+    def note_folder(self, place: str) -> None:
+        """Note that the caller has a hand in the files of the run or logged model in whose folder a place is."""
+        self.note(ARTIFACTS, artifact_folder(place, self.destination))
+
 
 def artifact_folder(location: str, destination: str) -> str:
     """Return the folder that files at a location belong to: that of their run or logged model, if the path shows it.

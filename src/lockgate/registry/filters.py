@@ -30,6 +30,11 @@ _FILTERS = frozenset({"filter_string", "filter_string1", "filter_string2", "base
 
 # The second half is for a quote that nothing ends: else it would be looked for again from every quote.
 _QUOTED = re.compile(r"'[^']*(?:'|$)|\"[^\"]*(?:\"|$)|`[^`]*(?:`|$)")
+_RLIKE = re.compile(r"\brlike\b", re.IGNORECASE)
+_NO_EXPRESSIONS = (
+    "On SQLite searches have no RLIKE: a regular expression may take hours there, in which nobody else is served. Use "
+    "LIKE or ILIKE; on PostgreSQL there is RLIKE."
+)
 _AND = re.compile(r"\b(?:and|or)\b", re.IGNORECASE)
 
 S = TypeVar("S", bound=type)
@@ -58,6 +63,11 @@ def _depth(bare: str) -> int:
         depth += (character == "(") - (character == ")")
         deepest = max(deepest, depth)
     return deepest
+
+
+def has_expression(filter_string: str) -> bool:
+    """Say whether a filter has a regular expression in it."""
+    return _RLIKE.search(_QUOTED.sub("''", filter_string)) is not None
 
 
 def why_too_much(filters: Iterable[str], ordered_by: int) -> str | None:
@@ -92,6 +102,8 @@ def _bounded(store: type[Any], name: str, method: Callable[..., Any]) -> Callabl
         given = signature.bind(self, *args, **kwargs).arguments
         filters = [one for argument in _FILTERS for one in _texts(given.get(argument))]
         why = next(filter(None, map(why_too_large, filters)), None)
+        if self.engine.dialect.name == "sqlite" and any(map(has_expression, filters)):
+            raise MlflowException.invalid_parameter_value(_NO_EXPRESSIONS)
         why = why or why_too_much(filters, len(given.get("order_by") or ()))
         if why is not None:
             raise MlflowException.invalid_parameter_value(f"{why} Search for less at once.")

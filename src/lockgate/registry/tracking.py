@@ -2,17 +2,20 @@
 (`lockgate.registry.bounds`).
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunInfo, RunTag, TraceInfo
+from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunInfo, RunTag, Span, TraceInfo
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.store.tracking import SEARCH_TRACES_DEFAULT_MAX_RESULTS
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.tracking.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.utils.uri import append_to_uri_path
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import LOCKGATE, calling
@@ -25,6 +28,16 @@ from lockgate.registry.searching import checking_page_tokens, ends_at_last, visi
 from lockgate.registry.touches import Kind
 from lockgate.registry.transaction import joining, reading_apart, told_by_mlflow
 from lockgate.registry.visible import in_tracking, showing
+
+_TRACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+
+
+def _check_trace_id(trace_id: str) -> None:
+    if not _TRACE_ID.fullmatch(trace_id):
+        raise MlflowException.invalid_parameter_value(
+            "The id of a trace has letters, digits and . _ : - only, and begins with a letter or digit, such as "
+            "tr-0123456789abcdef0123456789abcdef."
+        )
 
 
 @bounded
@@ -82,6 +95,30 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
         """Return the experiment of a name, if there is one that the caller may see."""
         found = super().get_experiment_by_name(experiment_name)
         return found if found is None or visible(self, Kind.NAME, [found.name]) else None
+
+    def create_experiment(self, name: str, *args: Any, **kwargs: Any) -> str:
+        """Create an experiment."""
+        try:
+            return str(super().create_experiment(name, *args, **kwargs))
+        except MlflowException as error:
+            if not isinstance(error.__context__, IntegrityError):
+                raise
+            # MLflow quotes the statement and its values.
+            raise MlflowException(f"Experiment(name={name}) already exists.", RESOURCE_ALREADY_EXISTS) from error
+
+    # Traces: the id that a client chooses becomes a part of the path where the trace's files are.
+
+    def start_trace(self, trace_info: TraceInfo) -> TraceInfo:
+        """Create a trace, or what is known of it so far."""
+        _check_trace_id(trace_info.trace_id)
+        return super().start_trace(trace_info)
+
+    def log_spans(self, location: str, spans: Sequence[Span], *args: Any, **kwargs: Any) -> list[Span]:
+        """Log spans of traces."""
+        for span in spans:
+            _check_trace_id(span.trace_id)
+        logged: list[Span] = super().log_spans(location, spans, *args, **kwargs)
+        return logged
 
     # Runs
 

@@ -175,7 +175,10 @@ def _upload() -> None:
         require(tracking, Permission.WRITE, Kind.RUN, [run_id])
     if run_id and path:
         file = append_to_uri_path(_artifacts_of(run_id), path)
-        tracking.authorship.refuse_if_sealed(real_place(tracking, file))
+        place = real_place(tracking, file)
+        tracking.authorship.refuse_if_sealed(place)
+        # An experiment may keep its runs' files within another run's folder.
+        tracking.authorship.note_folder(place)
     tracking.authorship.note(RUN, run_id)
 
 
