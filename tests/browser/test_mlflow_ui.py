@@ -10,21 +10,14 @@ from tests.house import House
 
 expect.set_options(timeout=PATIENCE)
 
-TRIED = 5
-
 
 def add_alias(page: Page, name: str, alias: str) -> None:
     """Add an alias to version 1 of a model in MLflow's dialog, each step when the one before is done."""
-    # Opened before the page has got the model, which nothing on it shows, the dialog sends an empty name.
-    for _ in range(TRIED):
-        sent = _sent_by_dialog(page, alias)
-        if sent["name"]:
-            break
+    # Where the page has not got the model, which nothing on it shows, the dialog sends an empty name.
+    with page.expect_response(re.compile("registered-models/get[?]")) as model:
         page.reload()
-    assert sent == {"name": name, "alias": alias, "version": "1"}
-
-
-def _sent_by_dialog(page: Page, alias: str) -> dict[str, str]:
+    assert model.value.ok, model.value.text()
+    assert model.value.json()["registered_model"]["name"] == name
     page.get_by_role("button", name="Add", exact=True).click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("combobox").click()
@@ -35,8 +28,7 @@ def _sent_by_dialog(page: Page, alias: str) -> dict[str, str]:
     expect(dialog.get_by_text(f"@ {alias}")).to_be_visible()
     with page.expect_response(re.compile("registered-models/alias")) as answer:
         dialog.get_by_role("button", name="Save aliases").click()
-    sent: dict[str, str] = answer.value.request.post_data_json
-    return sent
+    assert answer.value.request.post_data_json == {"name": name, "alias": alias, "version": "1"}
 
 
 def transition(page: Page, stage: str) -> None:
