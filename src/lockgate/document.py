@@ -135,8 +135,10 @@ def _child(node: yaml.Node, part: Any) -> tuple[int, yaml.Node] | None:
 def _sentence(error: ErrorDetails, settings: Sequence[str]) -> str:
     match error["type"]:
         case "extra_forbidden":
-            near = get_close_matches(str(error["loc"][-1]), settings, n=1)
-            return "there is no such setting here" + (f"; did you mean `{near[0]}`?" if near else "")
+            written = str(error["loc"][-1])
+            near = get_close_matches(written, set(settings) - {written}, n=2)
+            meant = " or ".join(f"`{one}`" for one in near)
+            return "there is no such setting here" + (f"; did you mean {meant}?" if near else "")
         case "int_parsing" | "int_type" | "int_from_float":
             return "must be a whole number, such as 1"
         case "missing":

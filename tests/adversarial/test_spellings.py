@@ -303,8 +303,14 @@ def test_what_may_be_seen_does_not_change_what_the_evidence_is(house: House, peo
     with house.acting_as("ada") as client:
         client.create_registered_model(name)
         client.create_model_version(name, f"runs:/{target.run_id}/model", target.run_id, await_creation_for=0)
-    house.call("admin", "POST", "/principals", {"name": who, "roles": [f"contributor:{INSIDE}*"]})
-    house.tokens[who] = house.call("admin", "POST", "/tokens", {"principal": who})["token"]
+    reviewer, releaser = f"{who}-reviewer", f"{who}-releaser"
+    for name_of, role in ((who, "contributor"), (reviewer, "reviewer"), (releaser, "releaser")):
+        house.call("admin", "POST", "/principals", {"name": name_of, "roles": [f"{role}:{INSIDE}*"]})
+        house.tokens[name_of] = house.call("admin", "POST", "/tokens", {"principal": name_of})["token"]
     asked = house.call(who, "POST", "/requests", {"model": name, "version": "1", "target": "stage:Production"}, 201)
     assert {file["path"] for file in asked["evidence"]["artifacts"]["files"]} == set(target.files)
-    assert house.http(who).get(f"/api/2.0/mlflow/runs/get?run_id={target.run_id}").status_code == 404
+    for name_of in (who, reviewer, releaser):
+        assert house.http(name_of).get(f"/api/2.0/mlflow/runs/get?run_id={target.run_id}").status_code == 404
+    house.call(reviewer, "POST", f"/requests/{asked['id']}/approve", {})
+    done = house.call(releaser, "POST", f"/requests/{asked['id']}/promote", {})
+    assert (done["state"], done["evidence"]["digest"]) == ("promoted", asked["evidence"]["digest"])

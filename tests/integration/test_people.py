@@ -112,6 +112,8 @@ def test_a_token_makes_none_that_is_stronger(house: House) -> None:
     only = narrowed(house, "sue", only=["review"], expires="1h")
     mine = house.call(only, "GET", "/tokens")["tokens"]
     ends = max(token["expires_at"] for token in mine if token["caveats"] and token["expires_at"])
+    # Narrowed the same way once more, it is not told twice.
+    assert len(house.call(only, "POST", "/tokens", {"principal": "sue", "only": ["review"]}, 201)["caveats"]) == 1
     for body in ({}, {"expires": "90d"}, {"only": ["write", "review"], "only_models": ["*"]}):
         made = house.call(only, "POST", "/tokens", {"principal": "sue", **body}, 201)
         assert made["caveats"][0] == {"only": ["approve and reject", "read"], "only_models": None}

@@ -104,6 +104,7 @@ def test_rules_add_up() -> None:
         (rule("freeze:\n  - {name: w, from: 'Fri 12:00', to: 'Mon 08:00', timezone: Berlin}"), 7, "Europe/Berlin"),
         (rule("color: red"), 6, "no such setting"),
         (rule("approval: {required: 1}"), 6, "did you mean `approvals`?"),
+        (rule("approvals: {requires: 1}"), 6, "did you mean `required`"),
         (rule("name: again"), 6, "stands here twice"),
         ("version: 2\nrules: []\n", 1, "must be 1"),
         ("version: 1\n", 1, "missing"),

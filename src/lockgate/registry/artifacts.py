@@ -20,7 +20,7 @@ from mlflow.utils.uri import get_uri_scheme
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.errors import NotFound, Refused
-from lockgate.registry.authorship import ARTIFACTS, Authorship, artifact_folder
+from lockgate.registry.authorship import Authorship
 from lockgate.registry.bounds import in_experiment
 from lockgate.registry.places import real_place_here
 from lockgate.registry.transaction import told_by_mlflow
@@ -82,9 +82,7 @@ class _Watched:
         with told_by_mlflow():
             self._require(Permission.WRITE, posixpath.join(folder or "", posixpath.basename(file)))
             self._refuse_if_sealed(folder, file)
-            self.lockgate_authorship.note(
-                ARTIFACTS, artifact_folder(folder or "", self.lockgate_authorship.destination)
-            )
+            self.lockgate_authorship.note_folder(folder or "")
 
     def _refuse_if_sealed(self, folder: str | None, file: str) -> None:
         place = real_place_here(posixpath.join(folder or "", posixpath.basename(file)))

@@ -78,7 +78,8 @@ def read_model_file(location: str) -> ModelFile:
     try:
         repository, path = _locate(location, "MLmodel")
         with tempfile.TemporaryDirectory() as folder:
-            local = Path(repository.download_artifacts(path, folder))
+            with calling(LOCKGATE):  # evidence does not depend on who looks
+                local = Path(repository.download_artifacts(path, folder))
             if local.stat().st_size > MAX_MODEL_FILE:
                 return UNREADABLE
             content = local.read_bytes()

@@ -8,7 +8,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
 from mlflow.utils.uri import append_to_uri_path
 
-from lockgate.access.principals import LOCKGATE, calling
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.registry.facts import (
     MAX_MODEL_FILE,
@@ -36,17 +35,9 @@ def look_at_files(stores: Stores, name: str, version: int) -> Files:
 
 
 def files_at(stores: Stores, location: str) -> Files:
-    """Return what is known of the files at a version's storage location; nothing if there is none.
-
-    Lockgate itself looks: what the evidence is does not depend on what the caller may see.
-    """
+    """Return what is known of the files at a version's storage location; nothing if there is none."""
     if not location:
         return Files()
-    with calling(LOCKGATE):
-        return _looked_at(stores, location)
-
-
-def _looked_at(stores: Stores, location: str) -> Files:
     root, *rest = locations_of(stores, location)
     artifacts = look_at(stores, root.uri)
     for above in rest:

@@ -60,7 +60,7 @@ def create(engine: Engine, caller: Caller, name: str, lifetime: timedelta | None
             raise NotFound(f"There is no principal {name[:100]!r}. `lockgate users add` adds one.")
         at = now(session)
         expires_at = _earliest(at + lifetime if lifetime else None, _own_end(caller, owner))
-        inherited = (*caller.principal.caveats, *caveats)
+        inherited = tuple(dict.fromkeys((*caller.principal.caveats, *caveats)))
         token = new_token()
         token_id = people.add_token(session, owner.id, token_digest(token), "api", at, expires_at, caveats=inherited)
         record_token(session, caller, EventType.TOKEN_CREATED, owner, token_id, at, inherited)
