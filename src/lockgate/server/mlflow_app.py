@@ -39,6 +39,7 @@ from lockgate.registry.places import real_place
 from lockgate.registry.touches import Kind
 from lockgate.registry.transaction import told_by_mlflow
 from lockgate.server import failures
+from lockgate.server.flask_bridge import FlaskBridge
 from lockgate.server.inventory import graphql_fields, name_of
 from lockgate.server.mlflow_middleware import lighten
 from lockgate.workflow.stores import stores
@@ -67,8 +68,9 @@ def governed_mlflow() -> FastAPI:
 
 def _is_watched(route: BaseRoute) -> bool:
     """Make a router of MLflow's ask before each of its routes; say whether it is one to keep."""
-    if isinstance(route, Mount):
-        return True  # Flask, which is watched by its own hook.
+    if isinstance(route, Mount) and getattr(route.app, "app", None) is flask_app:
+        route.app = FlaskBridge(flask_app)
+        return True  # It is watched by its own hook.
     router, context = getattr(route, "original_router", None), getattr(route, "include_context", None)
     if router is None or context is None:
         raise RuntimeError(f"MLflow's route {route} is not one that Lockgate can watch; it can't be mounted safely.")

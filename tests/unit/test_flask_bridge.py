@@ -1,0 +1,136 @@
+"""What a WSGI application answers comes through whole: a short answer at once, a long one as it is taken."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import anyio
+import flask
+import httpx
+import pytest
+from starlette.types import Message, Scope
+
+from lockgate.access.principals import LOCKGATE, calling, current_caller
+from lockgate.server.flask_bridge import SHORT, FlaskBridge
+
+app = flask.Flask(__name__)
+
+
+@app.post("/echo")
+def echo() -> flask.Response:
+    answer = flask.Response(flask.request.get_data(), status=201)
+    answer.headers.add("Set-Cookie", "a=1")
+    answer.headers.add("Set-Cookie", "b=2")
+    answer.headers["X-Asked"] = f"{flask.request.path}?{flask.request.query_string.decode()}"
+    return answer
+
+
+@app.get("/who")
+def who() -> str:
+    return current_caller().principal.name
+
+
+def call(method: str, path: str, **options: Any) -> httpx.Response:
+    async def called() -> httpx.Response:
+        transport = httpx.ASGITransport(FlaskBridge(app))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.request(method, path, **options)
+
+    return anyio.run(called)
+
+
+def sent_by(application: Callable[..., Iterable[bytes]]) -> Iterator[Message]:
+    """What a bridge sends of an application's answer, as it sends it."""
+    sent: list[Message] = []
+    scope: Scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("localhost", 80),
+    }
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    try:
+        anyio.run(FlaskBridge(application), scope, receive, send)
+    finally:
+        yield from sent
+
+
+def test_a_call_and_its_answer_come_through() -> None:
+    answer = call("POST", "/echo?x=%C3%BC", content=b"body" * 100_000)
+    assert (answer.status_code, answer.content) == (201, b"body" * 100_000)
+    assert answer.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert answer.headers["x-asked"] == "/echo?x=%C3%BC"
+
+
+def test_head_has_no_body() -> None:
+    answer = call("HEAD", "/who")
+    assert answer.content == b""
+
+
+def test_the_thread_knows_who_is_calling() -> None:
+    with calling(LOCKGATE):
+        assert call("GET", "/who").text == LOCKGATE.principal.name
+
+
+def test_a_short_answer_is_sent_at_once() -> None:
+    def short(_environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("X-Is", "short")])
+        return [b"a", b"", b"b"]
+
+    head, body = sent_by(short)
+    assert (head["status"], head["headers"]) == (200, [(b"x-is", b"short")])
+    assert (body["body"], body["more_body"]) == (b"ab", False)
+
+
+def test_a_long_answer_is_not_kept_until_it_is_whole() -> None:
+    closed: list[bool] = []
+
+    def long(_environ: Any, start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        try:
+            for _ in range(5):
+                yield b"x" * (SHORT + 1)
+        finally:
+            closed.append(True)
+
+    head, *bodies = sent_by(long)
+    assert head["type"] == "http.response.start"
+    assert [len(body["body"]) for body in bodies] == [SHORT + 1] * 5 + [0]
+    assert [body["more_body"] for body in bodies] == [True] * 5 + [False]
+    assert closed == [True]
+
+
+def test_the_head_of_an_error_takes_the_place_of_the_first() -> None:
+    def failing(_environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [])
+        start_response("500 Internal Server Error", [], (None, None, None))
+        return [b"sorry"]
+
+    head, _ = sent_by(failing)
+    assert head["status"] == 500
+
+
+def test_what_fails_is_closed_and_told() -> None:
+    closed: list[bool] = []
+
+    def failing(_environ: Any, start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        try:
+            yield b"x"
+            raise RuntimeError("gone")
+        finally:
+            closed.append(True)
+
+    with pytest.raises(RuntimeError, match="gone"):
+        list(sent_by(failing))
+    assert closed == [True]
