@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import bindparam, literal, select, tuple_, union_all
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from lockgate.database.engine import to_ms
+from lockgate.database.engine import ClockMs
 from lockgate.database.tables import authors, principals, versions
 
 MAX_OBJECT = 500
@@ -38,7 +37,7 @@ class Makers:
     authors: tuple[str, ...]
 
 
-def add(session: Session, kind: str, thing: str, principal_id: int, now: datetime) -> None:
+def add(session: Session, kind: str, thing: str, principal_id: int) -> None:
     """Record that a principal had a hand in something; once is enough.
 
     Args:
@@ -46,11 +45,10 @@ def add(session: Session, kind: str, thing: str, principal_id: int, now: datetim
         kind: `run`, `model` (a logged model) or `artifacts` (a folder).
         thing: Its id or path.
         principal_id: Who.
-        now: When.
     """
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
     statement = dialect.insert(authors).values(
-        kind=kind, object=thing[:MAX_OBJECT], principal_id=principal_id, first_at=to_ms(now)
+        kind=kind, object=thing[:MAX_OBJECT], principal_id=principal_id, first_at=ClockMs()
     )
     session.execute(statement.on_conflict_do_nothing())
 

@@ -23,6 +23,7 @@ from lockgate.errors import BadInput
 #: How long a writer waits for its turn, in seconds.
 LOCK_TIMEOUT = 20
 _POOL_SIZE = 20
+_READS = "lockgate_reads"
 _WRITES = "lockgate_writes"
 _LAST_USED = "lockgate_last_used"
 #: After how long without use a connection may have gone, with its server or on the way to it.
@@ -72,7 +73,9 @@ def _create_engine(uri: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    engine = create_engine(uri, pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE)
+    # As with SQLite we begin transactions ourselves, and none to read: see `reading_engine`.
+    engine = create_engine(uri, isolation_level="AUTOCOMMIT", pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE)
+    event.listen(engine, "begin", _begin_postgresql)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _ping_if_idle)
     return engine
@@ -116,6 +119,11 @@ def _begin_sqlite(connection: Any) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _begin_postgresql(connection: Any) -> None:
+    if not connection.get_execution_options().get(_READS, False):
+        connection.exec_driver_sql("BEGIN")
+
+
 def writing_session(engine: Engine) -> Session:
     """Return a session for a transaction that reads, decides and writes.
 
@@ -136,7 +144,7 @@ def reading_engine(engine: Engine) -> Engine:
     On PostgreSQL each statement sees what is committed when it begins, in a transaction or not: without one, beginning
     and ending it costs nothing.
     """
-    return _with_options(engine, isolation_level="AUTOCOMMIT") if engine.dialect.name == "postgresql" else engine
+    return _with_options(engine, **{_READS: True}) if engine.dialect.name == "postgresql" else engine
 
 
 @functools.cache

@@ -5,7 +5,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, bindparam, case, delete, func, insert, null, or_, select, union_all, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    Select,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    null,
+    or_,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from lockgate.access.caveats import Caveats, from_json, to_json
@@ -157,7 +171,7 @@ def every(session: Session) -> list[Principal]:
     return sorted(load(session, ids).values(), key=lambda principal: principal.name)
 
 
-def of_token(session: Session, digest: str, use: str) -> Principal | None:
+def of_token(session: Session | Connection, digest: str, use: str) -> Principal | None:
     """Return the active principal behind a token that is valid now, of a use: `api`, `session` or `sign-in`."""
     rows = session.execute(_OF_TOKEN, {"digest": digest, "use": use})
     found = rows.all()

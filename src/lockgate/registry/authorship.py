@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 
 from lockgate.access.principals import current_caller
 from lockgate.database import authors
-from lockgate.database.engine import now
 from lockgate.registry.sealing import Serving, refuse_if_sealed, refuse_if_serving
 from lockgate.registry.transaction import transaction
 
@@ -58,7 +57,7 @@ class Authorship:
         if (kind, thing, who) in self._written:
             return
         with transaction(self._engine) as session:
-            authors.add(session, kind, thing, who, now(session))
+            authors.add(session, kind, thing, who)
         if len(self._written) >= _FORGET_AFTER:
             self._written.clear()
         self._written.add((kind, thing, who))

@@ -13,7 +13,7 @@ from lockgate.access.jwt import claimed_issuer, end_of, looks_like_jwt
 from lockgate.access.principals import Principal
 from lockgate.database import people
 from lockgate.errors import TooManyAttempts, Unauthenticated
-from lockgate.registry.transaction import reading
+from lockgate.registry.transaction import asking
 from lockgate.server.cookies import Cookie, cookie
 from lockgate.server.last_use import LastUse
 from lockgate.server.oidc import Keys
@@ -102,8 +102,8 @@ class Authentication:
         return found
 
     def _of_token(self, token: str, use: str) -> Principal | None:
-        with reading(self._engine) as session:
-            return people.of_token(session, token_digest(token), use)
+        with asking(self._engine) as connection:
+            return people.of_token(connection, token_digest(token), use)
 
     def _by_basic(self, name: str, password: str, address: str) -> Principal:
         if not password.startswith(TOKEN_PREFIX):
