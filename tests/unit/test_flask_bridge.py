@@ -38,8 +38,8 @@ def call(method: str, path: str, **options: Any) -> httpx.Response:
     return anyio.run(called)
 
 
-def sent_by(application: Callable[..., Iterable[bytes]]) -> Iterator[Message]:
-    """What a bridge sends of an application's answer, as it sends it."""
+def sent_by(application: Callable[..., Iterable[bytes]], seen: Callable[[], None] = lambda: None) -> Iterator[Message]:
+    """What a bridge sends of an application's answer; `seen` is called as the client takes each message."""
     sent: list[Message] = []
     scope: Scope = {
         "type": "http",
@@ -57,7 +57,9 @@ def sent_by(application: Callable[..., Iterable[bytes]]) -> Iterator[Message]:
         return {"type": "http.request"}
 
     async def send(message: Message) -> None:
+        await anyio.sleep(0.01)  # A client that takes its time.
         sent.append(message)
+        seen()
 
     try:
         anyio.run(FlaskBridge(application), scope, receive, send)
@@ -94,19 +96,24 @@ def test_a_short_answer_is_sent_at_once() -> None:
 
 def test_a_long_answer_is_not_kept_until_it_is_whole() -> None:
     closed: list[bool] = []
+    made: list[int] = []
+    made_when_taken: list[int] = []
 
     def long(_environ: Any, start_response: Callable[..., Any]) -> Iterator[bytes]:
         start_response("200 OK", [])
         try:
-            for _ in range(5):
+            for number in range(5):
+                made.append(number)
                 yield b"x" * (SHORT + 1)
         finally:
             closed.append(True)
 
-    head, *bodies = sent_by(long)
+    head, *bodies = sent_by(long, lambda: made_when_taken.append(len(made)))
     assert head["type"] == "http.response.start"
     assert [len(body["body"]) for body in bodies] == [SHORT + 1] * 5 + [0]
     assert [body["more_body"] for body in bodies] == [True] * 5 + [False]
+    # No piece is made before the client has taken the one before.
+    assert made_when_taken == [1, 1, 2, 3, 4, 5, 5]
     assert closed == [True]
 
 
