@@ -263,6 +263,21 @@ def test_pages_are_bounded(house: House, size: int) -> None:
         assert house.http("vic").get(path, params={"max_results": 50}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "token", ["x", "1", "-1", "12:", "MTI", "LTE6YQ==", "eDph", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk6YQ==", "\u0661"]
+)
+def test_a_page_token_of_a_datasets_records_that_is_none(house: House, token: str) -> None:
+    client = house.http("ada")
+    made = client.post("/api/3.0/mlflow/datasets/create", json={"name": secrets.token_hex(4), "experiment_ids": ["0"]})
+    records = f"/api/3.0/mlflow/datasets/{made.json()['dataset']['dataset_id']}/records"
+    rows = [{"inputs": {"question": number}} for number in range(3)]
+    assert client.post(records, json={"records": json.dumps(rows)}).status_code == 200
+    first = client.get(records, params={"max_results": 2}).json()
+    second = client.get(records, params={"max_results": 2, "page_token": first["next_page_token"]})
+    assert len(json.loads(second.json()["records"])) == 1
+    refused(client.get(records, params={"page_token": token}), 400, says="Start again without one")
+
+
 def test_what_is_logged_at_once_is_bounded_as_in_mlflow(house: House) -> None:
     with house.acting_as("ada") as client:
         run = client.create_run("0").info.run_id

@@ -18,6 +18,7 @@ from lockgate.registry.wrapping import what_comes_next
 #: More than there is of anything, and what a database takes as an offset.
 _MAX_OFFSET = 2**31
 _MAX_ID = 2**31
+_MAX_TIME = 2**63
 
 _Store = TypeVar("_Store", bound=type[Any])
 
@@ -56,9 +57,31 @@ def check_page_token(token: str | None) -> None:
     except (AttributeError, TypeError, ValueError, OverflowError, RecursionError):
         offset = _MAX_OFFSET
     if offset >= _MAX_OFFSET:
-        raise MlflowException.invalid_parameter_value(
-            "Invalid page token: this is not one that a search gave. Start again without one."
-        )
+        raise _unknown_token()
+
+
+def check_cursor(token: str | None) -> None:
+    """Refuse a page token of a dataset's records that no call for them gave.
+
+    Raises:
+        MlflowException: saying what to do.
+    """
+    if token and not _is_cursor(token):
+        raise _unknown_token()
+
+
+def _is_cursor(token: str) -> bool:
+    try:
+        created, found, _record = base64.b64decode(token.encode(), validate=True).decode().partition(":")
+        return bool(found) and 0 <= int(created) < _MAX_TIME
+    except ValueError:
+        return False
+
+
+def _unknown_token() -> MlflowException:
+    return MlflowException.invalid_parameter_value(
+        "Invalid page token: this is not one that a search gave. Start again without one."
+    )
 
 
 def visible_experiments(session: Session, ids: Iterable[Any]) -> Sequence[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mlflow.entities import Experiment, LoggedModel, Metric, Param, Run, RunInfo, RunTag, Span, TraceInfo
+from mlflow.entities.dataset_record import DatasetRecord
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import RESOURCE_ALREADY_EXISTS
 from mlflow.store.artifact.runs_artifact_repo import RunsArtifactRepository
@@ -24,7 +25,7 @@ from lockgate.registry.bounds import bounded, may_write, refuse_unknown_writes, 
 from lockgate.registry.filters import bounded_searches
 from lockgate.registry.places import real_place
 from lockgate.registry.sealing import Serving
-from lockgate.registry.searching import checking_page_tokens, ends_at_last, visible_experiments
+from lockgate.registry.searching import check_cursor, checking_page_tokens, ends_at_last, visible_experiments
 from lockgate.registry.touches import Kind
 from lockgate.registry.transaction import joining, reading_apart, told_by_mlflow
 from lockgate.registry.visible import in_tracking, showing
@@ -80,6 +81,15 @@ class GovernedTrackingStore(SqlAlchemyStore):  # type: ignore[misc]
             return found
 
         return ends_at_last(search(max_results, page_token), lambda token: search(1, token))
+
+    def _load_dataset_records(
+        self, dataset_id: str, max_results: int | None = None, page_token: str | None = None
+    ) -> tuple[list[DatasetRecord], str | None]:
+        check_cursor(page_token)
+        page: tuple[list[DatasetRecord], str | None] = super()._load_dataset_records(
+            dataset_id, max_results, page_token
+        )
+        return page
 
     def _filter_experiment_ids(self, session: Session, *args: Any, **kwargs: Any) -> Sequence[Any]:
         # Where MLflow asks by experiment, also in statements of its own that no mapped class is in.
