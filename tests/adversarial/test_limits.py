@@ -278,6 +278,21 @@ def test_a_page_token_of_a_datasets_records_that_is_none(house: House, token: st
     refused(client.get(records, params={"page_token": token}), 400, says="Start again without one")
 
 
+@pytest.mark.parametrize("path", ["x" * 256, "\u00fc" * 128, "/".join(["x" * 200] * 6)])
+def test_a_path_that_no_storage_takes(house: House, path: str) -> None:
+    with house.acting_as("ada") as client:
+        run = client.create_run("0").info.run_id
+    folder = f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts"
+    client = house.http("ada")
+    for kind in ("application/octet-stream", "text/plain"):
+        header = {"content-type": kind}
+        assert client.put(f"{folder}/{'x' * 255}", content=b"1", headers=header).status_code == 200
+        refused(client.put(f"{folder}/{path}", content=b"1", headers=header), 400, says="bytes at most")
+    for read in (f"{folder}/{path}", f"/get-artifact?run_uuid={run}&path={path}"):
+        refused(client.get(read), 400, says="bytes at most")
+    refused(client.get(f"{MLFLOW}/artifacts/list", params={"run_id": run, "path": path}), 400, says="bytes at most")
+
+
 def test_what_is_logged_at_once_is_bounded_as_in_mlflow(house: House) -> None:
     with house.acting_as("ada") as client:
         run = client.create_run("0").info.run_id

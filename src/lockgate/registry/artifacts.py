@@ -19,7 +19,7 @@ from mlflow.utils.uri import get_uri_scheme
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
-from lockgate.errors import NotFound, Refused
+from lockgate.errors import BadInput, NotFound, Refused
 from lockgate.registry.authorship import Authorship
 from lockgate.registry.bounds import in_experiment
 from lockgate.registry.places import real_place_here
@@ -27,6 +27,10 @@ from lockgate.registry.transaction import told_by_mlflow
 
 #: Says in which experiments the files at a path lie.
 Experiments = Callable[[str], Sequence[str]]
+
+
+#: In bytes, as S3 has it for a key and file systems for a name.
+_MAX_PATH, _MAX_NAME = 1024, 255
 
 
 def govern(uri: str, authorship: Authorship, experiments: Experiments) -> ArtifactRepository:
@@ -59,6 +63,17 @@ def _governed(kind: type) -> type:
     return type(f"Governed{kind.__name__}", (*parents, kind), {})
 
 
+def check_length(path: str) -> None:
+    """Refuse a path that no storage takes.
+
+    Raises:
+        BadInput: saying how long it may be.
+    """
+    written = path.encode(errors="surrogatepass")
+    if len(written) > _MAX_PATH or any(len(name) > _MAX_NAME for name in written.split(b"/")):
+        raise BadInput(f"An artifact's path has {_MAX_PATH} bytes at most, and each name in it {_MAX_NAME}.")
+
+
 class _Watched:
     lockgate_authorship: Authorship
     lockgate_experiments: Experiments
@@ -66,6 +81,7 @@ class _Watched:
     def _require(self, permission: Permission, path: str | None) -> None:
         """Refuse a caller whose roles don't cover the experiment that files belong to."""
         with told_by_mlflow():
+            check_length(path or "")
             caller = current_caller()
             if caller.principal.may(permission):
                 return
