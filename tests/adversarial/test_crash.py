@@ -23,7 +23,7 @@ from tests.house import ONE_APPROVAL, House
 
 pytestmark = pytest.mark.long
 
-CRASHES = int(os.environ.get("LOCKGATE_CRASHES", "8"))
+CRASHES = int(os.environ.get("LOCKGATE_CRASHES", "4"))
 SEED = int(os.environ.get("LOCKGATE_CRASH_SEED") or secrets.randbits(32))
 MODELS = 2
 VERSIONS = ("1", "2", "3")

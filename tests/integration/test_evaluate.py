@@ -66,7 +66,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory, new_database: Callable[[str]
                 with mlflow.start_run():
                     model = LogisticRegression(C=strength, max_iter=500).fit(data[columns], data["virginica"])
                     mlflow.sklearn.log_model(
-                        model, name="model", registered_model_name=MODEL, input_example=data[columns][:3]
+                        model,
+                        name="model",
+                        registered_model_name=MODEL,
+                        input_example=data[columns][:3],
+                        # Else MLflow looks for them in a process of its own.
+                        pip_requirements=["scikit-learn"],
                     )
             client.set_registered_model_alias(MODEL, "champion", "1")
         spoil(house, "3")
