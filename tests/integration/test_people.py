@@ -355,3 +355,14 @@ def test_new_models_are_named_as_the_policy_says(house: House) -> None:
         client.register_prompt(f"Prompt{suffix}", "Hello")
         with pytest.raises(MlflowException):
             client.delete_registered_model_tag(f"Prompt{suffix}", "mlflow.prompt.is_prompt")
+
+
+def test_whoami(house: House) -> None:
+    assert house.cli("sue", "whoami").stdout == "sue (user): roles contributor, reviewer, groups senior\n"
+    narrow = narrowed(house, "sue", only=["review"], only_models=["risk-*"], expires="1h")
+    said = house.cli(narrow, "whoami").stdout
+    assert "This token: only approve and reject, read; only names like risk-*" in said
+    assert "It ends at " in said
+    assert house.call(narrow, "GET", "/me")["caveats"] == [
+        {"only": ["approve and reject", "read"], "only_models": ["risk-*"]}
+    ]

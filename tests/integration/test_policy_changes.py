@@ -204,6 +204,16 @@ def test_of_many_at_once_each_becomes_a_version_or_waits(house: House) -> None:
     assert source(house) == texts[-1]
 
 
+def test_whoever_applies_a_policy_reads_whom_it_names_in_vain(house: House, tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(ONE_APPROVAL.replace("from: [group:senior]", "from: [group:senior, group:seniors, user:nobody]"))
+    applied = house.cli("admin", "policy", "apply", str(file))
+    assert "names group:seniors, user:nobody, and nobody is that yet" in applied.stdout, applied.stderr
+    file.write_text(ONE_APPROVAL)
+    assert "nobody is that" not in house.cli("admin", "policy", "apply", str(file)).stdout
+    assert house.call("vic", "GET", "/policies")["unknown"] == []
+
+
 def test_the_command_says_what_is_weaker_and_who_can_approve(house: House, tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(NO_RULES)

@@ -168,3 +168,17 @@ def test_names_of_new_models_must_fit_the_naming() -> None:
     policy.check_name("payments-fraud-transaction-scorer")
     with pytest.raises(BadInput, match="domain-team-use-case"):
         policy.check_name("fraud")
+
+
+def test_whom_a_policy_names() -> None:
+    policy = read_policy(
+        rule(
+            "approvals: {required: 1, from: [group:senior, user:ada]}\n"
+            "promote: {by: [service:bot]}\n"
+            "rollback: {by: [role:operator]}\n"
+            "gates:\n  - {name: ci, check: ci, from: service:ci}"
+        )
+        + "changes:\n  approvals: {required: 1, from: group:risk}\n"
+    )
+    named = {"group:senior", "user:ada", "service:bot", "role:operator", "service:ci", "group:risk"}
+    assert {str(one) for one in policy.named()} == named

@@ -1,5 +1,6 @@
 """Selectors of a policy file that name principals: `group:senior`, `user:ada`, `service:bot`, `role:operator`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +47,12 @@ class Selector:
                 return principal.kind is Kind.SERVICE and principal.name == self.name
             case "role":
                 return any(binding.role == self.name and binding.covers(model) for binding in principal.bindings)
+
+    def names_any(self, principals: Iterable[Principal]) -> bool:
+        """Say whether there is anybody of these whom it means on any model at all."""
+        if self.kind == "role":
+            return any(binding.role == self.name for principal in principals for binding in principal.bindings)
+        return any(self.matches(principal, "") for principal in principals)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}"

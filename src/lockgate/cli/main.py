@@ -32,6 +32,7 @@ _COMMANDS = {
     "break-glass-review": ("safety:break_glass_review", "Review a break-glass, as a second person."),
     "history": ("models:history", "Show who held a model's targets, and by whose decision."),
     "policy": ("policy:policy", "Validate, apply and show the policy."),
+    "whoami": ("people:whoami", "Show who you are to the server, and what you may do."),
     "users": ("people:users", "Add and list people and service accounts."),
     "tokens": ("people:tokens", "Create, list and revoke tokens."),
     "access": ("access:access", "People and rights as a file; who may do what, and why."),

@@ -133,6 +133,24 @@ def _answers(principal: dict[str, Any]) -> str:
     return f"same person as {principal['same_person_as']}" if principal["same_person_as"] else ""
 
 
+@click.command()
+@command
+def whoami(as_json: bool) -> None:
+    """Show who you are to the server, your roles and groups, and what your token is narrowed to."""
+    me = connect().call("GET", "/me")
+    _show(me, as_json)
+    if as_json:
+        return
+    for caveat in me["caveats"]:
+        parts = [
+            *([f"only {', '.join(caveat['only'])}"] if caveat["only"] else []),
+            *([f"only names like {', '.join(caveat['only_models'])}"] if caveat["only_models"] else []),
+        ]
+        say(f"This token: {'; '.join(parts)}")
+    if me["ends_at"]:
+        say(f"It ends at {at(me['ends_at'])}.")
+
+
 def _show(principal: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(principal)

@@ -25,6 +25,9 @@ def apply(file: Path, as_json: bool) -> None:
         show_json(stored)
         return
     say(f"Policy version {stored['version']} is in force.")
+    if stored["unknown"]:
+        said = ", ".join(stored["unknown"])
+        say(f"It names {said}, and nobody is that yet. `lockgate users add` or an access file adds people and groups.")
     weaker = weakenings(read_policy(before["source"]), read_policy(source))
     if weaker:
         say(f"It demands less than version {before['version']}:")

@@ -1,6 +1,7 @@
 """The policy: rules that say what must hold before a target moves."""
 
 import re
+from collections.abc import Iterator
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, Self
@@ -291,6 +292,10 @@ class Policy(_Part):
         """Return the names of all aliases that some enforced rule names."""
         return frozenset(t.name for rule in self.enforced for t in rule.targets if t.kind == "alias")
 
+    def named(self) -> frozenset[Selector]:
+        """Return the groups, roles and accounts that the policy names."""
+        return frozenset(_selectors_in(self))
+
     def check_name(self, model: str) -> None:
         """Refuse a name for a new model that the naming pattern does not allow.
 
@@ -299,6 +304,18 @@ class Policy(_Part):
         """
         if self.naming is not None:
             Naming.parse(self.naming).check(model)
+
+
+def _selectors_in(part: object) -> Iterator[Selector]:
+    match part:
+        case Selector():
+            yield part
+        case _Part():
+            for name in type(part).model_fields:
+                yield from _selectors_in(getattr(part, name))
+        case tuple():
+            for one in part:
+                yield from _selectors_in(one)
 
 
 def _refuse_duplicates(what: str, names: list[str]) -> None:

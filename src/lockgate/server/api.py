@@ -277,13 +277,15 @@ def history(name: str, house: House, target: str | None = None, at: datetime | N
 @api.get("/policies")
 def get_policy(house: House) -> PolicyView:
     """Show the policy that is in force."""
-    return view.policy(policies.in_force(house))
+    stored = policies.in_force(house)
+    return view.policy(stored, policies.unknown(house, stored))
 
 
 @api.put("/policies")
 def put_policy(body: PolicyBody, house: House, caller: Calling) -> PolicyView:
     """Put a policy in force."""
-    return view.policy(policies.apply(house, caller, body.source))
+    stored = policies.apply(house, caller, body.source)
+    return view.policy(stored, policies.unknown(house, stored))
 
 
 @api.get("/policies/versions")

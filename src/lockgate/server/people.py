@@ -22,6 +22,7 @@ from lockgate.wire.people import (
     IdentityBody,
     IdentityList,
     IdentityView,
+    MeView,
     NewTokenView,
     PrincipalBody,
     PrincipalList,
@@ -50,6 +51,12 @@ def list_principals(house: House, caller: Calling) -> PrincipalList:
     return PrincipalList(
         principals=[people_view.principal(known) for known in people.everybody(house.registry.engine, caller)]
     )
+
+
+@router.get("/me")
+def show_me(caller: Calling) -> MeView:
+    """Show who is calling."""
+    return people_view.me(caller.principal)
 
 
 @router.post("/principals", status_code=201)

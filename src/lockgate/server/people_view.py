@@ -10,6 +10,7 @@ from lockgate.wire.people import (
     AccessPlanView,
     CaveatView,
     ExplanationView,
+    MeView,
     PrincipalView,
     ReasonView,
     TokenView,
@@ -28,6 +29,11 @@ def principal(known: Principal) -> PrincipalView:
         owner=known.owner,
         same_person_as=known.same_as,
     )
+
+
+def me(caller: Principal) -> MeView:
+    """Show who is calling, by what."""
+    return MeView(**principal(caller).model_dump(), caveats=caveats(caller.caveats), ends_at=caller.ends_at)
 
 
 def token(known: Token) -> TokenView:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lockgate.database.break_glass import Emergency
@@ -181,13 +181,14 @@ def tenure(held: Tenure) -> TenureView:
     )
 
 
-def policy(stored: StoredPolicy) -> PolicyView:
-    """Show a policy."""
+def policy(stored: StoredPolicy, unknown: Sequence[str] = ()) -> PolicyView:
+    """Show a policy, and whom it names that nobody is."""
     return PolicyView(
         version=stored.version,
         source=stored.source,
         applied_by=stored.applied_by,
         applied_at=stored.applied_at,
+        unknown=list(unknown),
     )
 
 

@@ -65,6 +65,13 @@ class PrincipalView(BaseModel):
     same_person_as: str | None
 
 
+class MeView(PrincipalView):
+    """Who is calling, and what the credential of the call is narrowed to and when it ends."""
+
+    caveats: list["CaveatView"]
+    ends_at: Time | None
+
+
 class PrincipalList(BaseModel):
     """All principals."""
 

@@ -29,6 +29,8 @@ class PolicyView(BaseModel):
     source: str
     applied_by: str
     applied_at: Time | None
+    #: Groups, roles and accounts that it names and nobody has: nobody could approve, promote or report as they.
+    unknown: list[str] = []
 
 
 class PolicyVersionView(BaseModel):

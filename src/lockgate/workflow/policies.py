@@ -2,7 +2,7 @@
 
 from lockgate.access.principals import LOCKGATE, Caller
 from lockgate.access.roles import Permission
-from lockgate.database import policies
+from lockgate.database import people, policies
 from lockgate.database.engine import now
 from lockgate.database.policies import DEFAULT_VERSION, StoredPolicy
 from lockgate.errors import NotFound
@@ -62,6 +62,13 @@ def in_force(stores: Stores) -> StoredPolicy:
     """Return the policy that is in force."""
     with reading(stores.registry.engine) as session:
         return policies.current(session)
+
+
+def unknown(stores: Stores, stored: StoredPolicy) -> list[str]:
+    """Return the groups, roles and accounts that a policy names and no active principal has or is."""
+    with reading(stores.registry.engine) as session:
+        active = [principal for principal in people.every(session) if principal.active]
+    return sorted(str(named) for named in stored.policy.named() if not named.names_any(active))
 
 
 def versions(stores: Stores) -> list[StoredPolicy]:
