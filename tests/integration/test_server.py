@@ -69,6 +69,10 @@ def test_a_stock_database_is_taken_over_and_could_be_taken_back(
             assert stages == {"1": "Archived", "2": "Archived", "3": "Production"}
         house.call("oz", "POST", "/models/old/rollback", {"target": "stage:Production", "reason": "as before"})
 
+        taken_away = house.cli("admin", "doctor", "--remove-guard", "--backend-store-uri", backend)
+        assert taken_away.returncode == 0, taken_away.stderr
+        assert house.http(None).get("/readyz").status_code == 503
+
     stock = stock_server(tmp_path, backend.replace("postgresql://", "postgresql+psycopg://"))
     stock.start()
     with acting(stock.uri, None) as client:

@@ -106,6 +106,7 @@ def history(model: str, target: str | None, at: str | None, as_json: bool) -> No
 def _decision(held: dict[str, Any]) -> str:
     by = f" by {held['by']}" if held["by"] else ""
     approved = f", approved by {', '.join(held['approved_by'])}" if held["approved_by"] else ""
-    request = f" (request {held['request_id']})" if held["request_id"] else ""
+    evidence = f" on evidence {held['evidence_digest']}" if held["evidence_digest"] else ""
+    request = f" ({held['request_url']})" if held["request_url"] else ""
     reason = f": {held['reason']}" if held["reason"] else ""
-    return f"{held['how']}{by}{approved}{request}{reason}"
+    return f"{held['how']}{by}{approved}{evidence}{request}{reason}"

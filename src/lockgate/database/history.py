@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, Select, bindparam, insert, select, update
+from sqlalchemy import Row, Select, insert, select
 from sqlalchemy.orm import Session
 
 from lockgate.access.sight import Sight
@@ -43,28 +43,20 @@ class Tenure:
     version_deleted: bool
     since: datetime
     until: datetime | None
-    #: promotion, rollback, direct (no rule protected the target) or adopted (moved before Lockgate).
+    #: What kind of decision brought it there; or `direct` (no rule protected the target), `adopted` (moved before
+    #: Lockgate) or `behind` (moved past the server; only the database saw it).
     how: str
     by: str | None
     request_id: int | None
     reason: str
     decision_id: int | None = None
+    evidence_digest: str = ""
     approvers: tuple[str, ...] = ()
 
 
 # Composed once: that takes longer than asking.
 _DECISION = insert(decisions).returning(decisions.c.id)
-_BEGIN = insert(holders)
-_END = (
-    update(holders)
-    .where(
-        holders.c.model_id == bindparam("of"),
-        holders.c.target == bindparam("held_target"),
-        holders.c.version_id == bindparam("held_version"),
-        holders.c.until.is_(None),
-    )
-    .values(until=bindparam("ended"))
-)
+_ADOPT = insert(holders)
 
 
 def add_decision(session: Session, new: NewDecision) -> int:
@@ -85,31 +77,10 @@ def add_decision(session: Session, new: NewDecision) -> int:
     return int(session.execute(_DECISION, decided).scalar_one())
 
 
-def begin_tenure(
-    session: Session,
-    model_id: str,
-    target: Target,
-    version_id: str,
-    since: datetime,
-    decision_id: int | None,
-    by_id: int | None,
-) -> None:
-    """Record that a version holds a target from now on."""
-    tenure = {
-        "model_id": model_id,
-        "target": str(target),
-        "version_id": version_id,
-        "since": to_ms(since),
-        "decision_id": decision_id,
-        "by_id": by_id,
-    }
-    session.execute(_BEGIN, tenure)
-
-
-def end_tenure(session: Session, model_id: str, target: Target, version_id: str, until: datetime) -> None:
-    """Record that a version no longer holds a target."""
-    ended = {"of": model_id, "held_target": str(target), "held_version": version_id, "ended": to_ms(until)}
-    session.execute(_END, ended)
+def adopt(session: Session, model_id: str, target: Target, version_id: str, since: datetime) -> None:
+    """Record that a target was found to hold a version. All that moves from then on, the database itself records."""
+    found = {"model_id": model_id, "target": str(target), "version_id": version_id, "since": to_ms(since)}
+    session.execute(_ADOPT, found)
 
 
 def holding_since(session: Session, version_id: str) -> dict[Target, datetime]:
@@ -188,6 +159,7 @@ def _select_tenures() -> Select[tuple[object, ...]]:
             decisions.c.kind,
             decisions.c.request_id,
             decisions.c.reason,
+            decisions.c.evidence_digest,
             principals.c.name.label("by"),
         )
         .join(versions, holders.c.version_id == versions.c.id)
@@ -204,9 +176,16 @@ def _tenure(row: Row[tuple[object, ...]]) -> Tenure:
         version_deleted=row.version_deleted_at is not None,
         since=from_ms(row.since),
         until=from_ms(row.until) if row.until is not None else None,
-        how=row.kind or ("adopted" if row.by is None else "direct"),
+        how=row.kind or _undecided(row),
         by=row.by,
         request_id=row.request_id,
         reason=row.reason or "",
         decision_id=row.decision_id,
+        evidence_digest=row.evidence_digest or "",
     )
+
+
+def _undecided(row: Row[tuple[object, ...]]) -> str:
+    if row.behind:
+        return "behind"
+    return "adopted" if row.by is None else "direct"

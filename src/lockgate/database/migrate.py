@@ -1,5 +1,7 @@
 """Bringing a database up to date: MLflow's tables by MLflow's own migrations, ours by ours."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -39,11 +41,17 @@ def prepare_database(uri: str) -> None:
         _verify_schema(mlflow_engine)
     finally:
         mlflow_engine.dispose()
-    engine = engine_for(uri)
+    with alone(engine_for(uri)) as connection:
+        command.upgrade(_config(connection), "head")
+
+
+@contextmanager
+def alone(engine: Engine) -> Iterator[Connection]:
+    """Run the block in a transaction that changes what the database consists of; no other process does at that time."""
     with engine.execution_options(lockgate_writes=True).begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        command.upgrade(_config(connection), "head")
+        yield connection
 
 
 def schema_is_current(engine: Engine) -> bool:

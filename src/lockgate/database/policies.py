@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Row, bindparam, func, insert, select
 from sqlalchemy.orm import Session
 
+from lockgate.database import protected
 from lockgate.database.engine import from_ms, to_ms
 from lockgate.database.tables import policies
 from lockgate.gates.document import DEFAULT_POLICY, read_policy
@@ -97,4 +98,10 @@ def add(session: Session, source: str, applied_by: str, now: datetime) -> Stored
         insert(policies).values(version=newest + 1, source=source, applied_by=applied_by, applied_at=to_ms(now))
     )
     session.info[_CURRENT] = StoredPolicy(newest + 1, source, applied_by, now)
+    tell_the_guard(session)
     return current(session)
+
+
+def tell_the_guard(session: Session) -> None:
+    """Let the database's own triggers know what the policy in force protects."""
+    protected.renew(session, current(session).policy.protected_targets())

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     text,
 )
 
@@ -244,7 +245,7 @@ decisions = Table(
     sqlite_autoincrement=True,
 )
 
-# Who held each target, from when to when.
+# Who held each target, from when to when. The database's own triggers write it: see `database/guard`.
 holders = Table(
     "lockgate_holders",
     metadata,
@@ -255,8 +256,39 @@ holders = Table(
     Column("since", BigInteger, nullable=False),
     Column("until", BigInteger),
     Column("decision_id", ForeignKey("lockgate_decisions.id")),  # null: no rule protected the target
-    Column("by_id", ForeignKey("lockgate_principals.id")),  # null: moved before Lockgate, adopted
+    Column("by_id", ForeignKey("lockgate_principals.id")),  # null: moved before Lockgate, or behind its back
+    Column("behind", Boolean, nullable=False, server_default=false()),  # moved past the server, seen by the database
     Index("lockgate_holders_of_target", "model_id", "target", "id"),
+    # What decisions bring somewhere is there alone, whatever else goes wrong.
+    Index(
+        "lockgate_holders_sole",
+        "model_id",
+        "target",
+        unique=True,
+        sqlite_where=text("until IS NULL AND decision_id IS NOT NULL"),
+        postgresql_where=text("until IS NULL AND decision_id IS NOT NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+# The targets that the policy in force protects, for the triggers to know them.
+protected = Table("lockgate_protected", metadata, Column("target", String(300), primary_key=True))
+
+# What is about to move, and by whose decision: written right before the move, in its transaction, and used up by the
+# triggers.
+grants = Table(
+    "lockgate_grants",
+    metadata,
+    _key(),
+    Column("xact", String(32)),  # PostgreSQL's number of the transaction that wrote it; no other one can use it
+    Column("change", String(8), nullable=False),  # gain, loss
+    Column("model_id", _ID, nullable=False, index=True),
+    Column("version_id", _ID, nullable=False),
+    Column("target", String(300), nullable=False),
+    Column("decision_id", BigInteger),  # null: no rule protects the target
+    Column("evidence_digest", String(80), nullable=False),
+    Column("by_id", BigInteger),
+    Column("at", BigInteger, nullable=False),
     sqlite_autoincrement=True,
 )
 

@@ -52,6 +52,7 @@ class EventType(StrEnum):
     POLICY_REJECTED = "policy.rejected"
     WRITE_REFUSED = "artifacts.write_refused"
     ARTIFACTS_CHANGED = "artifacts.changed"
+    GUARD_PLACED = "guard.placed"
     WEBHOOK_CHANGED = "webhook.changed"
     PRINCIPAL_CHANGED = "principal.changed"
     SIGNED_IN = "sign_in.done"

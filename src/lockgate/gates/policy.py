@@ -274,7 +274,7 @@ class Policy(_Part):
 
     def protects(self, target: Target) -> bool:
         """Say whether any enforced rule names the target: then it is closed to models that no rule covers."""
-        return any(target in rule.targets for rule in self.enforced)
+        return target in self.protected_targets()
 
     def rules_for(self, model: str, target: Target) -> tuple[Rule, ...]:
         """Return the enforced rules for a target of a model. They add up: all of them must be met."""
@@ -287,6 +287,10 @@ class Policy(_Part):
     def governs(self, model: str) -> bool:
         """Say whether any enforced rule is about a model."""
         return any(rule.covers(model, target) for rule in self.enforced for target in rule.targets)
+
+    def protected_targets(self) -> frozenset[Target]:
+        """Return all targets that some enforced rule names: each of them is closed, for every model."""
+        return frozenset(target for rule in self.enforced for target in rule.targets)
 
     def protected_aliases(self) -> frozenset[str]:
         """Return the names of all aliases that some enforced rule names."""

@@ -51,7 +51,7 @@ def identify_model(session: Session, workspace: str, name: str, created_at: int,
     for target, numbers in sorted(held.holders.items()):
         for number in sorted(numbers):
             version = identify_version(session, adopted, number)
-            history.begin_tenure(session, adopted.id, target, version.id, now, None, None)
+            history.adopt(session, adopted.id, target, version.id, now)
     found = {str(target): sorted(numbers) for target, numbers in held.holders.items()}
     entry = AuditEntry(
         EventType.MODEL_ADOPTED,

@@ -1,45 +1,23 @@
-"""What follows when pointers have moved: the history of holders, and the requests that this overtakes."""
+"""What follows when pointers have moved: the requests that this overtakes end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from lockgate.database import history, requests
+from lockgate.database import requests
 from lockgate.events.event import EventType
 from lockgate.promotions.request import PromotionRequest, State
-from lockgate.promotions.target import Target
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.pointers import Change
 
 
-def settle(
-    mutation: Mutation,
-    changes: Sequence[Change],
-    decisions: Mapping[Target, int],
-    promoted_request: int | None = None,
-) -> None:
-    """Write who holds what now, and end the requests that asked for something else of the same targets.
+def settle(mutation: Mutation, changes: Sequence[Change], promoted_request: int | None = None) -> None:
+    """End the requests that asked for something else of targets that have moved.
 
     Args:
         mutation: The mutation, whose pointers have moved.
         changes: What changed.
-        decisions: The decision that allowed each closed target's change.
         promoted_request: The request that was carried out; it is not overtaken.
     """
     for change in changes:
-        decision = decisions.get(change.target)
-        for number in sorted(change.lost):
-            version = mutation.version(number)
-            history.end_tenure(mutation.session, mutation.model.id, change.target, version.id, mutation.now)
-        for number in sorted(change.gained):
-            version = mutation.version(number)
-            history.begin_tenure(
-                mutation.session,
-                mutation.model.id,
-                change.target,
-                version.id,
-                mutation.now,
-                decision,
-                mutation.caller.principal.id,
-            )
         if change.gained:
             _supersede(mutation, change, promoted_request)
 

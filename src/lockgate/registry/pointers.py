@@ -1,13 +1,15 @@
 """The pointers of a model: which versions each of its targets holds, and what a change would do to them.
 
-Pure but for `read` and `repoint`. Only targets that something can be served from count: stages other than None and
-Archived, and all aliases.
+Pure but for `read`, `repoint` and `archive`. Only targets that something can be served from count: stages other than
+None and Archived, and all aliases.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from mlflow.entities.model_registry.model_version_stages import STAGE_ARCHIVED
+from mlflow.utils.time import get_current_time_millis
 from sqlalchemy import CursorResult, bindparam, exists, literal, select, union_all, update
 from sqlalchemy.orm import Session
 
@@ -114,6 +116,24 @@ def repoint(session: Session, workspace: str, name: str, alias: str, version: in
     moved = session.execute(_REPOINT, {"of": workspace, "called": name, "aliased": alias, "to": version})
     assert isinstance(moved, CursorResult)
     return moved.rowcount == 1
+
+
+_ARCHIVE = (
+    update(model_versions)
+    .where(
+        model_versions.c.workspace == bindparam("of"),
+        model_versions.c.name == bindparam("called"),
+        model_versions.c.current_stage == bindparam("staged"),
+        model_versions.c.version != bindparam("but"),
+    )
+    .values(current_stage=STAGE_ARCHIVED, last_updated_time=bindparam("archived_at"))
+)
+
+
+def archive(session: Session, workspace: str, name: str, stage: str, but: int) -> None:
+    """Send all versions that are in a stage to Archived, but one, as MLflow's own transition does."""
+    archived = {"of": workspace, "called": name, "staged": stage, "but": but, "archived_at": get_current_time_millis()}
+    session.execute(_ARCHIVE, archived)
 
 
 def of_rows(rows: Iterable[tuple[Literal["stage", "alias"], str, int]]) -> Pointers:

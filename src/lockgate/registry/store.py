@@ -46,6 +46,7 @@ from lockgate.registry.adoption import identify_version
 from lockgate.registry.aftermath import end, settle
 from lockgate.registry.filters import bounded_searches
 from lockgate.registry.gate import Gate
+from lockgate.registry.granting import granted
 from lockgate.registry.mutation import Mutation, mutation
 from lockgate.registry.pointers import Pointers
 from lockgate.registry.searching import checking_page_tokens
@@ -148,8 +149,8 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         with self._writing(name) as begun:
             changes = begun.pointers.changes_to(pointers.NONE)
             self.gate.check_deletion(begun, f"the model '{name}'", changes)
-            super().delete_registered_model(name)
-            settle(begun, changes, {})
+            with granted(begun, changes, {}):
+                super().delete_registered_model(name)
             for request in requests.live(begun.session, begun.model.id):
                 end(begun, request, State.WITHDRAWN, EventType.REQUEST_WITHDRAWN, "the model was deleted")
             identities.retire_model(begun.session, begun.model.id, begun.now)
@@ -233,10 +234,9 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             wanted = begun.pointers if number is None else begun.pointers.without_version(number)
             changes = begun.pointers.changes_to(wanted)
             self.gate.check_deletion(begun, f"version {version} of '{name}'", changes)
-            super().delete_model_version(name, version)
-            self._check_moved(begun, wanted)
+            with self._moving(begun, wanted, {}):
+                super().delete_model_version(name, version)
             gone = identify_version(begun.session, begun.model, int(version))
-            settle(begun, changes, {})
             for request in requests.live(begun.session, begun.model.id):
                 if request.version_id == gone.id:
                     end(
@@ -273,9 +273,8 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             if archive:
                 _validate_model_name(name)
                 given = _validate_model_version(version)
-            moved = super().transition_model_version_stage(name, given, stage, archive_existing_versions)
-            self._check_moved(begun, wanted)
-            settle(begun, changes, decisions)
+            with self._moving(begun, wanted, decisions):
+                moved = super().transition_model_version_stage(name, given, stage, archive_existing_versions)
             begun.record(
                 EventType.TARGET_MOVED,
                 version=int(moved.version),
@@ -299,11 +298,10 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
                 begun.caller.require(Permission.WRITE, name)
             if changes:
                 self.gate.check_alias(begun, alias)
-            super().set_registered_model_alias(name, alias, version)
-            self._check_moved(begun, wanted)
+            with self._moving(begun, wanted, decisions):
+                super().set_registered_model_alias(name, alias, version)
             if not changes:
                 return
-            settle(begun, changes, decisions)
             begun.record(
                 EventType.TARGET_MOVED,
                 version=number,
@@ -320,11 +318,10 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             decisions = self.gate.check_direct(begun, changes)
             if not decisions:
                 begun.caller.require(Permission.WRITE, name)
-            super().delete_registered_model_alias(name, alias)
-            self._check_moved(begun, wanted)
+            with self._moving(begun, wanted, decisions):
+                super().delete_registered_model_alias(name, alias)
             if not changes:
                 return
-            settle(begun, changes, decisions)
             begun.record(
                 EventType.TARGET_MOVED,
                 target=f"alias:{alias}",
@@ -338,6 +335,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         target: Target,
         version: int,
         decision_id: int,
+        evidence_digest: str,
         request_id: int | None = None,
     ) -> None:
         """Carry out a decision: the target comes to hold this version and no other.
@@ -347,6 +345,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             target: What moves.
             version: The version's number.
             decision_id: The decision.
+            evidence_digest: The digest of the evidence that it is about.
             request_id: The request that it is about.
         """
         is_stage = target.kind == "stage"
@@ -357,19 +356,20 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         )
         changes = begun.pointers.changes_to(wanted)
         self.gate.check_side_effects(begun, target, changes)
-        if is_stage:
-            super().transition_model_version_stage(begun.name, version, target.name, True)
-        elif not pointers.repoint(begun.session, begun.workspace, begun.name, target.name, version):
-            super().set_registered_model_alias(begun.name, target.name, version)
-        self._check_moved(begun, wanted)
-        settle(begun, changes, {change.target: decision_id for change in changes}, request_id)
+        decisions = {change.target: decision_id for change in changes}
+        with self._moving(begun, wanted, decisions, evidence_digest, request_id):
+            if is_stage:
+                # MLflow writes versions by their number, so it may put one in before it has taken another out.
+                pointers.archive(begun.session, begun.workspace, begun.name, target.name, version)
+                super().transition_model_version_stage(begun.name, version, target.name, True)
+            elif not pointers.repoint(begun.session, begun.workspace, begun.name, target.name, version):
+                super().set_registered_model_alias(begun.name, target.name, version)
 
     def unstage(self, begun: Mutation, version: int, decisions: Mapping[Target, int]) -> None:
         """Send a version back to no stage, as was decided."""
         wanted = begun.pointers.with_stage(version, STAGE_NONE, archive_others=False)
-        super().transition_model_version_stage(begun.name, version, STAGE_NONE, False)
-        self._check_moved(begun, wanted)
-        settle(begun, begun.pointers.changes_to(wanted), decisions)
+        with self._moving(begun, wanted, decisions):
+            super().transition_model_version_stage(begun.name, version, STAGE_NONE, False)
 
     def get_latest_versions(self, name: str, stages: Sequence[str] | None = None) -> list[ModelVersion]:
         """Return the latest version in each stage.
@@ -523,6 +523,22 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             return int(self._get_sql_model_version(begun.session, begun.name, version).version)
         except MlflowException:
             return None
+
+    @contextmanager
+    def _moving(
+        self,
+        begun: Mutation,
+        wanted: Pointers,
+        decisions: Mapping[Target, int],
+        evidence_digest: str = "",
+        request_id: int | None = None,
+    ) -> Iterator[None]:
+        """Let the block move a model's pointers to where they are wanted, and nowhere else."""
+        changes = begun.pointers.changes_to(wanted)
+        with granted(begun, changes, decisions, evidence_digest):
+            yield
+            self._check_moved(begun, wanted)
+        settle(begun, changes, request_id)
 
     def _check_moved(self, begun: Mutation, wanted: Pointers) -> None:
         begun.session.flush()

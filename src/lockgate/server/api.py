@@ -12,7 +12,7 @@ from lockgate.errors import BadInput
 from lockgate.promotions.request import State
 from lockgate.promotions.target import Target
 from lockgate.reviews.standing import Verdict
-from lockgate.server import failures, openapi, people, view
+from lockgate.server import doctor, failures, openapi, people, view
 from lockgate.server.calls import Calling, Comment, House, PageSize, PageToken, in_workspace, said
 from lockgate.server.paging import Listing
 from lockgate.wire.audit import AuditList
@@ -76,6 +76,7 @@ api = FastAPI(
 )
 failures.install(api)
 api.include_router(people.router)
+api.include_router(doctor.router)
 openapi.describe(api)
 
 
@@ -262,13 +263,15 @@ def lift_freeze(freeze_id: RowId, house: House, caller: Calling, comment: Commen
 
 
 @api.get("/models/{name}/history")
-def history(name: str, house: House, target: str | None = None, at: datetime | None = None) -> HistoryView:
-    """Say who held each target, from when to when, by whose decision."""
+def history(
+    name: str, house: House, caller: Calling, target: str | None = None, at: datetime | None = None
+) -> HistoryView:
+    """Say who held each target, from when to when, by whose decision, who approved it, and on what evidence."""
     if at is not None and at.tzinfo is None:
         raise BadInput("`at` needs a time zone: 2026-05-12T14:00:00Z or 2026-05-12T14:00:00+02:00.")
     wanted = Target.parse(target) if target is not None else None
     found = look.model_history(house, name, wanted, at)
-    return HistoryView(model=name, history=[view.tenure(tenure) for tenure in found])
+    return HistoryView(model=name, history=[view.tenure(tenure, caller.base_url) for tenure in found])
 
 
 # Policies

@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from lockgate.database.guard.differences import differences
 from lockgate.database.migrate import schema_is_current
 from lockgate.workflow.stores import stores
 
@@ -19,12 +20,17 @@ def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 def readyz() -> JSONResponse:
-    """Say whether the database answers and its schema is the one that this code expects."""
+    """Say whether the database answers, and its schema and guard are those that this code expects."""
     engine = stores().registry.engine
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT 1"))
-        ready = {"database": "ok", "migrations": "ok" if schema_is_current(engine) else "behind or ahead"}
+            guard = differences(connection)
+        ready = {
+            "database": "ok",
+            "migrations": "ok" if schema_is_current(engine) else "behind or ahead",
+            "guard": "not as it should be: `lockgate doctor` says more" if guard else "ok",
+        }
     except SQLAlchemyError:
         ready = {"database": "unreachable"}
     return JSONResponse(ready, 200 if set(ready.values()) == {"ok"} else 503)

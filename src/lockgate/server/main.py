@@ -20,6 +20,7 @@ from lockgate import __version__
 from lockgate.access.principals import LOCKGATE, calling
 from lockgate.binding import Binding
 from lockgate.database.engine import engine_for, now, real_uri
+from lockgate.database.guard.placing import put_in_place
 from lockgate.database.migrate import prepare_database
 from lockgate.errors import BadInput, LockgateError
 from lockgate.identity_file import identity_file
@@ -96,6 +97,9 @@ def _prepare(policy_file: str | None, token: str | None) -> str | None:
     registry = real_uri(real_location(REGISTRY))
     for uri in dict.fromkeys((registry, real_uri(real_location(BACKEND)))):
         prepare_database(uri)
+    wrong = put_in_place(registry)
+    if wrong:
+        _console.print(f"Put the guard into the database. {' '.join(wrong[:3])}", markup=False)
     engine = engine_for(registry)
     with transaction(engine) as session:
         adopted = adopt_all(session, now(session))

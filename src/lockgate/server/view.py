@@ -166,7 +166,7 @@ def emergency(broken: Emergency) -> BreakGlassView:
     )
 
 
-def tenure(held: Tenure) -> TenureView:
+def tenure(held: Tenure, base_url: str) -> TenureView:
     """Show a version's time in a target."""
     return TenureView(
         target=str(held.target),
@@ -176,7 +176,9 @@ def tenure(held: Tenure) -> TenureView:
         how=held.how,
         by=held.by,
         approved_by=list(held.approvers),
+        evidence_digest=held.evidence_digest or None,
         request_id=held.request_id,
+        request_url=f"{base_url}/lockgate/requests/{held.request_id}" if held.request_id is not None else None,
         reason=held.reason,
     )
 

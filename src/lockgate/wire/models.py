@@ -47,7 +47,10 @@ class TenureView(BaseModel):
     how: str
     by: str | None
     approved_by: list[str]
+    #: Of the evidence that the decision was about; nothing if no decision brought it there.
+    evidence_digest: str | None
     request_id: int | None
+    request_url: str | None
     reason: str
 
 

@@ -141,7 +141,7 @@ def _carry_out(
             review_by=review_by,
         ),
     )
-    stores.registry.move(begun, target, version, decision)
+    stores.registry.move(begun, target, version, decision, evidence.digest)
     seal(begun, stores, version, known.id)
     begun.record(
         EventType.BREAK_GLASS,

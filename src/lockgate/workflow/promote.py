@@ -127,7 +127,7 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
             at=begun.now,
         ),
     )
-    stores.registry.move(begun, request.target, request.version, decision, request.id)
+    stores.registry.move(begun, request.target, request.version, decision, request.evidence_digest, request.id)
     if not people_decide(case.rules):  # else it has been sealed since they did
         seal(begun, stores, request.version, request.version_id)
     outcome = f"{begun.caller.principal.name} moved {request.target} to version {request.version}"

@@ -170,7 +170,7 @@ def carry_out_rollback(
             at=begun.now,
         ),
     )
-    stores.registry.move(begun, target, back_to.version, decision)
+    stores.registry.move(begun, target, back_to.version, decision, evidence_digest="")
     hold = None
     if previous is not None and before is not None and not _is_held(begun, previous, target):
         hold = _hold(begun, previous, before, target, f"rolled back from {target}: {reason}", decision)

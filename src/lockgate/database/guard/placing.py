@@ -1,0 +1,142 @@
+"""Putting the guard in place, putting it back, and taking it away."""
+
+from contextlib import closing
+
+from sqlalchemy import Connection, Row, bindparam, insert, select, text
+from sqlalchemy.orm import Session
+
+from lockgate.access.principals import LOCKGATE, Caller
+from lockgate.audit.entry import AuditEntry
+from lockgate.database import policies
+from lockgate.database.engine import ClockMs, engine_for, now
+from lockgate.database.guard import script
+from lockgate.database.guard.differences import TABLES, differences, schema_of
+from lockgate.database.identities import new_id
+from lockgate.database.migrate import alone
+from lockgate.database.record import record
+from lockgate.database.tables import grants, versions
+from lockgate.errors import Refused
+from lockgate.events.event import EventType
+
+_MAY_CHANGE = text("""
+    SELECT current_user AS who, bool_and(pg_has_role(c.relowner, 'USAGE')) AS may
+    FROM pg_class c WHERE c.oid IN (SELECT to_regclass(t) FROM unnest(CAST(:tables AS text[])) t)
+""")
+_OWNER = text("SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid = to_regclass('model_versions')")
+_OURS = text("""
+    SELECT p.oid::regprocedure::text FROM pg_proc p
+    WHERE p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('model_versions'))
+      AND p.proname LIKE 'lockgate\\_%'
+""")
+_UNKNOWN_VERSIONS = text("""
+    SELECT DISTINCT m.id AS model_id, s.version AS number, coalesce(s.creation_time, 0) AS created_at
+    FROM model_versions s
+    JOIN registered_models r ON r.workspace = s.workspace AND r.name = s.name
+    JOIN lockgate_models m
+      ON m.workspace = s.workspace AND m.name = s.name AND m.deleted_at IS NULL
+     AND m.created_at = coalesce(r.creation_time, 0)
+    WHERE NOT EXISTS (SELECT 1 FROM lockgate_versions v WHERE v.model_id = m.id AND v.number = s.version)
+""")
+
+
+def put_in_place(uri: str, caller: Caller = LOCKGATE) -> list[str]:
+    """Let a database that is prepared have the guard, and the guard know the policy in force.
+
+    What moved while it was not there is taken into the history as moved behind Lockgate's back.
+
+    Args:
+        uri: The database, as `real_uri` returns it.
+        caller: Who wants it; goes on record if something is missing or wrong.
+
+    Returns:
+        What was missing or wrong, in sentences.
+
+    Raises:
+        Refused: if something is, and the database's role may not put it right.
+    """
+    with alone(engine_for(uri)) as connection:
+        with _session(connection) as session:
+            policies.tell_the_guard(session)
+            session.commit()
+        wrong = differences(connection)
+        if wrong:
+            _check_may(connection, wrong)
+            _take_away(connection)
+            _follow_drift(connection)
+            _create(connection)
+            _record(connection, caller, wrong)
+        return wrong
+
+
+def _record(connection: Connection, caller: Caller, wrong: list[str]) -> None:
+    entry = AuditEntry(
+        EventType.GUARD_PLACED,
+        caller.principal.name,
+        caller.principal.id or None,
+        caller.address,
+        after={"wrong": wrong},
+    )
+    with _session(connection) as session:
+        record(session, entry, now(session))
+        session.commit()
+
+
+def take_away(uri: str) -> None:
+    """Remove the guard from a database; its tables stay.
+
+    Raises:
+        Refused: if the database's role may not.
+    """
+    with alone(engine_for(uri)) as connection:
+        _check_may(connection, ["It can't be removed."])
+        _take_away(connection)
+
+
+def _session(connection: Connection) -> Session:
+    return Session(connection, join_transaction_mode="rollback_only")
+
+
+def _check_may(connection: Connection, wrong: list[str]) -> None:
+    if connection.dialect.name != "postgresql":
+        return
+    found: Row[tuple[str, bool]] = connection.execute(_MAY_CHANGE, {"tables": list(TABLES)}).one()
+    if not found.may:
+        raise Refused(
+            f"The guard in the database is not as it should be, and the role {found.who} does not own its tables, so "
+            f"it can't change that: {' '.join(wrong[:3])} Run `lockgate init-db` with the URI of a role that may."
+        )
+
+
+def _take_away(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        schema = schema_of(connection)
+        for function in script.functions(schema):
+            connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {schema}.{function.name} CASCADE")
+        return
+    for piece in reversed(script.pieces()):
+        connection.exec_driver_sql(f"DROP {piece.kind.upper()} IF EXISTS {piece.name}")
+
+
+def _create(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # As it is: many statements, and what looks like a place for values is none.
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(script.postgresql(schema_of(connection)))
+        # Its functions run with the rights of their owner, who is the tables'.
+        owner = connection.execute(_OWNER).scalar_one()
+        for function in connection.execute(_OURS).scalars():
+            connection.exec_driver_sql(f"ALTER FUNCTION {function} OWNER TO {owner}")
+        return
+    for piece in script.pieces():
+        connection.exec_driver_sql(piece.sql)
+
+
+def _follow_drift(connection: Connection) -> None:
+    """Bring the history up to what MLflow's tables say, and forget grants that nobody can use any more."""
+    at = connection.execute(select(ClockMs())).scalar_one()
+    connection.execute(grants.delete())
+    unknown = [{**row._mapping, "id": new_id()} for row in connection.execute(_UNKNOWN_VERSIONS)]
+    if unknown:
+        connection.execute(insert(versions), unknown)
+    for statement in script.drift():
+        connection.execute(text(statement).bindparams(bindparam("now", at)))

@@ -1,0 +1,42 @@
+"""The doctor's calls, for admins."""
+
+from fastapi import APIRouter
+
+from lockgate.server.calls import Calling, House
+from lockgate.wire.doctor import DoctorView, UnexplainedView
+from lockgate.workflow import doctor
+from lockgate.workflow.doctor import Findings
+
+router = APIRouter()
+
+
+@router.get("/doctor")
+def examine(house: House, caller: Calling) -> DoctorView:
+    """Compare the guard in the database with what it should be, and list what no decision explains."""
+    return _shown(doctor.examine(house, caller))
+
+
+@router.post("/doctor/repair")
+def repair(house: House, caller: Calling) -> DoctorView:
+    """Put the guard back as it should be, and say what is still to be found."""
+    return _shown(doctor.repair(house, caller))
+
+
+def _shown(found: Findings) -> DoctorView:
+    return DoctorView(
+        ok=not found.guard and not found.access,
+        fingerprint=found.fingerprint,
+        guard=list(found.guard),
+        access=list(found.access),
+        pointers=[
+            UnexplainedView(
+                workspace=one.workspace,
+                model=one.model,
+                version=str(one.version),
+                target=one.target,
+                since=one.since,
+                why=one.why,
+            )
+            for one in found.pointers
+        ],
+    )

@@ -1,0 +1,28 @@
+"""What the doctor finds."""
+
+from pydantic import BaseModel
+
+from lockgate.wire.words import Time
+
+
+class UnexplainedView(BaseModel):
+    """A version that a protected target holds, or is said to hold, without a decision."""
+
+    workspace: str
+    model: str
+    version: str
+    target: str
+    since: Time | None
+    why: str
+
+
+class DoctorView(BaseModel):
+    """What the doctor finds; lists that are empty are health."""
+
+    #: Whether the guard is what it should be, and nobody may do what it rests on.
+    ok: bool
+    #: SHA-256 of the guard that belongs in the database.
+    fingerprint: str
+    guard: list[str]
+    access: list[str]
+    pointers: list[UnexplainedView]

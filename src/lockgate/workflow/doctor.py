@@ -1,0 +1,66 @@
+"""The doctor: is the database's guard what it should be, and does a decision explain what protected targets hold?"""
+
+from dataclasses import dataclass
+
+from lockgate.access.principals import Caller
+from lockgate.access.roles import Permission
+from lockgate.database import policies, protected
+from lockgate.database.guard import script
+from lockgate.database.guard.differences import differences
+from lockgate.database.guard.placing import put_in_place
+from lockgate.database.guard.roles import who_else_may
+from lockgate.registry import unexplained
+from lockgate.registry.transaction import reading
+from lockgate.registry.unexplained import Unexplained
+from lockgate.workflow.stores import Stores
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the doctor found; nothing anywhere is health."""
+
+    #: SHA-256 of the guard that belongs in the database.
+    fingerprint: str
+    #: How the guard in the database differs from it.
+    guard: tuple[str, ...]
+    #: What roles may do that the guard rests on.
+    access: tuple[str, ...]
+    pointers: tuple[Unexplained, ...]
+
+
+def examine(stores: Stores, caller: Caller) -> Findings:
+    """Look at the guard, at rights in the database, and at what protected targets hold.
+
+    Raises:
+        Refused: if the caller is no admin.
+    """
+    caller.require(Permission.ADMINISTER)
+    with reading(stores.registry.engine) as session:
+        connection = session.connection()
+        wanted = {str(target) for target in policies.current(session).policy.protected_targets()}
+        known = protected.read(session)
+        guard = [
+            *differences(connection),
+            *(f"The guard does not know that the policy protects {target}." for target in sorted(wanted - known)),
+            *(f"The guard protects {target}, and the policy does not." for target in sorted(known - wanted)),
+        ]
+        return Findings(
+            script.fingerprint(connection.dialect.name),
+            tuple(guard),
+            tuple(who_else_may(connection)),
+            tuple(unexplained.find(session)),
+        )
+
+
+def repair(stores: Stores, caller: Caller) -> Findings:
+    """Put the guard back as it should be; what moved meanwhile goes into the history as moved behind Lockgate's back.
+
+    Returns:
+        What is still to be found.
+
+    Raises:
+        Refused: if the caller is no admin, or the server's role in the database may not.
+    """
+    caller.require(Permission.ADMINISTER)
+    put_in_place(stores.registry.db_uri, caller)
+    return examine(stores, caller)
