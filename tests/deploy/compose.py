@@ -6,11 +6,10 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import yaml
 
 from tests.certificates import certificate
@@ -39,15 +38,16 @@ def filled_in(text: str, variables: Mapping[str, str] = FILLED_IN) -> str:
 
 @dataclass
 class Deployment:
-    """Two instances, and the load balancer in front of them, with the cast let in."""
+    """Two instances, and the load balancers in front of them, with the cast let in."""
 
     front: House
+    nginx: Server
     instances: dict[str, Server]
     store: str
-    killed: list[str] = field(default_factory=list)
 
     def close(self) -> None:
         self.front.close()
+        self.nginx.stop()
         for instance in self.instances.values():
             instance.stop()
 
@@ -64,17 +64,19 @@ def deployed(folder: Path, database: str, s3: str) -> Deployment:
         database: A PostgreSQL's URI.
         s3: A store's address, http://HOST:PORT.
     """
-    ports = {name: free_port() for name in (*INSTANCES, "https", "store")}
+    ports = {name: free_port() for name in (*INSTANCES, "https", "store", "nginx")}
     variables = _variables(ports, s3)
     make_bucket(variables)
     instances = {name: _instance(folder, name, ports, database, variables) for name in INSTANCES}
     front = House(folder, database)
     front.server = _balancer(folder, ports, s3)
-    deployment = Deployment(front, instances, f"https://127.0.0.1:{ports['store']}")
+    nginx = _nginx(folder, ports)
+    deployment = Deployment(front, nginx, instances, f"https://127.0.0.1:{ports['store']}")
     try:
         # One after the other, as their `depends_on` says.
         for instance in instances.values():
             instance.start()
+        nginx.start()
         front.open()
     except BaseException:
         deployment.close()
@@ -97,7 +99,9 @@ def _variables(ports: Mapping[str, int], s3: str) -> dict[str, str]:
     return told | {
         "MLFLOW_S3_ENDPOINT_URL": s3,
         "LOCKGATE_PUBLIC_URL": f"{told['LOCKGATE_PUBLIC_URL']}:{ports['https']}",
-        "MLFLOW_SERVER_ALLOWED_HOSTS": told["MLFLOW_SERVER_ALLOWED_HOSTS"].replace(":443", f":{ports['https']}"),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": told["MLFLOW_SERVER_ALLOWED_HOSTS"].replace(
+            ":443", f":{ports['https']},127.0.0.1:{ports['nginx']}"
+        ),
         "LOCKGATE_BEHIND_PROXY": "127.0.0.1",
         "MLFLOW_WORKERS": "1",
     }
@@ -134,9 +138,24 @@ def _balancer(folder: Path, ports: Mapping[str, int], s3: str) -> Server:
     )
 
 
-def is_up(server: Server) -> bool:
-    """Say whether an instance answers."""
-    try:
-        return httpx.get(server.uri + server.ready_path, timeout=2).is_success
-    except httpx.TransportError:
-        return False
+def _nginx(folder: Path, ports: Mapping[str, int]) -> Server:
+    """The example for nginx, in front of the same instances."""
+    told = (FOLDER.parent / "nginx/lockgate.conf").read_text()
+    for there, here in {
+        "listen 443 ssl": f"listen 127.0.0.1:{ports['nginx']} ssl",
+        "models.example.com": "127.0.0.1",
+        "/etc/nginx/tls": str(folder / "tls"),
+        "/var/log/nginx": str(folder),
+        "127.0.0.1:5001": f"127.0.0.1:{ports['lockgate-1']}",
+        "127.0.0.1:5002": f"127.0.0.1:{ports['lockgate-2']}",
+    }.items():
+        assert there in told, there
+        told = told.replace(there, here)
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    file = folder / "nginx.conf"
+    file.write_text(f"daemon off; pid {folder}/nginx.pid; events {{}} http {{ {temporary}\n{told} }}")
+    given = {"LD_LIBRARY_PATH": environment()["LD_LIBRARY_PATH"]}
+    command = [program("nginx"), "-e", "stderr", "-p", str(folder), "-c", str(file)]
+    return Server(command, folder, ports["nginx"], given, "/readyz", scheme="https")

@@ -1,13 +1,16 @@
-"""What deploy/compose starts: two instances behind a load balancer, one of which is killed."""
+"""What deploy/compose starts, two instances behind a load balancer, one of which is killed; and the example for nginx."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import mlflow
 import pytest
+from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
 
 from tests.deploy.compose import Deployment, deployed
@@ -15,6 +18,37 @@ from tests.house import acting
 
 #: Longer than the load balancer takes to notice: two checks, a second apart.
 SECONDS = 4
+
+
+@dataclass
+class Caller:
+    """Somebody who logs a metric again and again."""
+
+    client: MlflowClient
+    run: str
+    calls: int = 0
+    failures: list[str] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def call_on(self) -> None:
+        while not self.stop.is_set():
+            try:
+                self.client.log_metric(self.run, "step", self.calls, step=self.calls)
+                self.calls += 1
+            except mlflow.MlflowException as error:
+                self.failures.append(str(error))
+
+
+@contextmanager
+def calling_on(client: MlflowClient, run: str) -> Iterator[Caller]:
+    caller = Caller(client, run)
+    thread = threading.Thread(target=caller.call_on)
+    thread.start()
+    try:
+        yield caller
+    finally:
+        caller.stop.set()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +97,9 @@ def test_the_load_balancer_is_believed_and_callers_are_not(deployment: Deploymen
     httpx.get(f"{front.uri}/api/lockgate/v1/requests", headers={**lying, "authorization": "Bearer lockgate_nobodys"})
     entries = front.call("admin", "GET", "/audit?max_results=20")["entries"]
     assert any("127.0.0.1" in str(entry) for entry in entries if entry["action"].startswith("sign_in"))
+    told = f"{deployment.nginx.uri}/api/lockgate/v1/requests"
+    httpx.get(told, headers={**lying, "authorization": "Bearer lockgate_nobodys_either"})
+    entries = front.call("admin", "GET", "/audit?max_results=20")["entries"]
     assert not any("203.0.113.9" in str(entry) for entry in entries)
     assert front.http("vic").get("/api/lockgate/v1/requests", headers={"host": "elsewhere.example"}).status_code == 403
 
@@ -76,46 +113,43 @@ def test_what_is_secret_in_an_address_is_not_logged(deployment: Deployment) -> N
     assert "open-sesame" not in deployment.front.server.log
 
 
-def test_calls_go_on_while_an_instance_is_killed_and_comes_back(deployment: Deployment) -> None:
+@pytest.mark.parametrize("proxy", ["haproxy", "nginx"])
+def test_calls_go_on_while_an_instance_is_killed(deployment: Deployment, proxy: str) -> None:
     front = deployment.front
+    uri = front.uri if proxy == "haproxy" else deployment.nginx.uri
     killed = deployment.instances["lockgate-1"]
-    failures: list[str] = []
-    stop = threading.Event()
-    calls = 0
-    with acting(front.uri, front.tokens["ada"]) as client:
+    with acting(uri, front.tokens["ada"]) as client:
         run = client.create_run("0").info.run_id
-
-        def call_on() -> None:
-            nonlocal calls
-            while not stop.is_set():
-                try:
-                    client.log_metric(run, "step", calls, step=calls)
-                    calls += 1
-                except mlflow.MlflowException as error:
-                    failures.append(str(error))
-
-        caller = threading.Thread(target=call_on)
-        caller.start()
-        try:
+        with calling_on(client, run) as caller:
             time.sleep(1)
-            before = calls
+            before = caller.calls
             killed.kill()
             time.sleep(SECONDS)
-        finally:
-            stop.set()
-            caller.join()
-        assert failures == []
-        assert before > 0
-        assert calls > before + 10
+        assert caller.failures == []
+        assert 0 < before < caller.calls - 10
         logged = client.get_metric_history(run, "step")
-        assert {point.step for point in logged} == set(range(calls))
-    name = front.new_model("after-the-kill")
-    front.promote(name, "1", "alias:champion")
-
+        assert {point.step for point in logged} == set(range(caller.calls))
+    front.promote(front.new_model(), "1", "alias:champion")
     killed.start()
-    taken = deployment.taken_by("lockgate-1")
+    see_that_it_gets_calls(deployment, "lockgate-1")
+
+
+def see_that_it_gets_calls(deployment: Deployment, instance: str) -> None:
+    taken = deployment.taken_by(instance)
     deadline = time.monotonic() + 20
-    while deployment.taken_by("lockgate-1") == taken:
-        assert time.monotonic() < deadline, front.server.log[-3000:]
-        front.call("vic", "GET", "/requests")
-        time.sleep(0.2)
+    while deployment.taken_by(instance) == taken:
+        assert time.monotonic() < deadline, deployment.front.server.log[-3000:]
+        deployment.front.call("vic", "GET", "/requests")
+        time.sleep(0.1)
+
+
+def test_a_body_that_is_too_large_is_refused_by_lockgate_itself(deployment: Deployment) -> None:
+    for uri in (deployment.front.uri, deployment.nginx.uri):
+        token = deployment.front.tokens["ada"]
+        refused = httpx.post(
+            f"{uri}/api/2.0/mlflow/runs/create",
+            headers={"authorization": f"Bearer {token}"},
+            content=b'{"tags": "' + b"x" * 11_000_000 + b'"}',
+        )
+        assert refused.status_code == 413
+        assert "--max-body-mb" in refused.json()["message"]
