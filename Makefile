@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup browser demo test bench check format clean
+.PHONY: help setup browser deployed demo test bench check format clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -16,15 +16,18 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m tests.provider
 	@touch $@
 
-setup: $(STAMP) browser  ## make the virtual environment, and install a browser for the tests
+setup: $(STAMP) browser deployed  ## make the virtual environment, and install a browser for the tests
 
 browser:
 	@tests/browser/install.sh
 
+deployed: $(STAMP)
+	@$(BIN)/python -m tests.deploy
+
 demo: $(STAMP)  ## play a promotion end to end on real data (KEEP=1 leaves the server running)
 	@$(BIN)/python -m demo $(if $(KEEP),--keep)
 
-test: $(STAMP) browser  ## run all tests, on SQLite and on a PostgreSQL that they start
+test: $(STAMP) browser deployed  ## run all tests, on SQLite and on a PostgreSQL that they start
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, and hashing (GIGABYTES=10 for the large one)

@@ -79,7 +79,8 @@ class Server:
     def log(self) -> str:
         return (self.folder / f"server-{self.port}.log").read_text(errors="replace")
 
-    def start(self) -> None:
+    def begin(self) -> None:
+        """Start the process, without waiting until it is ready."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "LOCKGATE_", "PYTEST_"))}
         with (self.folder / f"server-{self.port}.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -90,6 +91,11 @@ class Server:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+        self.begin()
+        assert self.process is not None
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -1,0 +1,5 @@
+"""Fetch what the tests of deploy/ run."""
+
+from tests.deploy import install
+
+install()
