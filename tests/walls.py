@@ -1,0 +1,290 @@
+"""Take each wall away in turn, and see that a test notices.
+
+    python -m tests.walls [--only WORD] [--write]
+
+A wall is a piece of the code that keeps something out. Each is taken out of a copy of the source, and the tests that
+should notice are run on that copy: at least one of them has to fail, or else it would not be missed if somebody took
+it away by mistake. `--write` writes the table in docs/walls.md.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "docs/walls.md"
+_MARK = "| wall | taken away in | noticed by |\n| --- | --- | --- |\n"
+
+
+@dataclass(frozen=True)
+class Wall:
+    """Something that keeps something out, and what it looks like when it does not."""
+
+    name: str
+    file: str
+    stands: str
+    falls: str
+    #: As pytest takes them; the first that fails is told.
+    tests: tuple[str, ...]
+
+
+def _gate(test: str) -> str:
+    return f"tests/integration/test_gate.py::{test}"
+
+
+WALLS: Sequence[Wall] = (
+    Wall(
+        "nothing is anonymous",
+        "server/edge.py",
+        "            found = await anyio.to_thread.run_sync(self._authentication.who, request)\n",
+        "            from lockgate.access.principals import LOCKGATE\n\n            found = Found(LOCKGATE.principal)\n",
+        ("tests/integration/test_access.py::test_passwords_and_tokens_let_in_and_nothing_else",),
+    ),
+    Wall(
+        "a route that nobody thought of is refused",
+        "access/routes.py",
+        "    if need is None:\n        raise Refused(",
+        "    if need is None:\n        return Need(Right.OPEN, On.SERVER)\n        raise Refused(",
+        ("tests/unit/test_inventory.py", "tests/integration/test_matrix.py"),
+    ),
+    Wall(
+        "a method of MLflow's store that is not written out can't write",
+        "registry/store.py",
+        "def _refuse_unknown_writes() -> Never:\n",
+        "def _refuse_unknown_writes() -> Never:\n    return  # type: ignore[misc]\n",
+        ("tests/integration/test_store.py::test_what_is_not_written_out_can_not_write",),
+    ),
+    Wall(
+        "a closed target moves only through the gate",
+        "gates/policy.py",
+        "        return target in self.protected_targets()\n",
+        "        return False\n",
+        (_gate("test_a_closed_target_is_closed_to_models_that_no_rule_covers"),),
+    ),
+    Wall(
+        "pointers are where they were decided to be",
+        "registry/store.py",
+        "    def _check_moved(self, begun: Mutation, wanted: Pointers) -> None:\n",
+        "    def _check_moved(self, begun: Mutation, wanted: Pointers) -> None:\n        return\n",
+        ("tests/integration/test_store.py",),
+    ),
+    Wall(
+        "the requester doesn't approve",
+        "workflow/matter.py",
+        '    excluded[requester] = "asked for this promotion"\n',
+        "",
+        ("tests/integration/test_exclusions.py::test_one_hand_in_it_is_enough",),
+    ),
+    Wall(
+        "who registered the version doesn't approve",
+        "workflow/matter.py",
+        "    if evidence.registrar:\n",
+        "    if not evidence:\n",
+        ("tests/integration/test_exclusions.py::test_one_hand_in_it_is_enough",),
+    ),
+    Wall(
+        "who had a hand in the run doesn't approve",
+        "workflow/matter.py",
+        'dict.fromkeys(evidence.authors, "had',
+        'dict.fromkeys((), "had',
+        ("tests/integration/test_exclusions.py::test_one_hand_in_it_is_enough",),
+    ),
+    Wall(
+        "who answers for an account that did, or is the same person, doesn't approve",
+        "workflow/matter.py",
+        "        excluded.setdefault(kin.name, _through(kin, excluded[kin.of]))\n",
+        "        pass\n",
+        ("tests/integration/test_exclusions.py::test_and_so_is_that_of_an_account_one_answers_for",),
+    ),
+    Wall(
+        "service accounts don't approve",
+        "reviews/standing.py",
+        "    if reviewer.is_service:\n",
+        "    if False:\n",
+        ("tests/integration/test_reviews.py::test_others_can_not_approve",),
+    ),
+    Wall(
+        "nobody counts twice",
+        "reviews/standing.py",
+        "        accounts.setdefault(approver.person, []).append(approver)\n",
+        "        accounts.setdefault(approver.name, []).append(approver)\n",
+        ("tests/unit/test_judging.py", "tests/integration/test_people.py", "tests/adversarial/test_owners.py"),
+    ),
+    Wall(
+        "standing is looked at again at the promotion",
+        "reviews/standing.py",
+        "        and why_not(review.reviewer, model, excluded) is None\n",
+        "",
+        ("tests/adversarial/test_side_doors.py::test_standing_counts_at_the_promotion_not_at_the_approval",),
+    ),
+    Wall(
+        "approvals are about the evidence that was seen",
+        "reviews/standing.py",
+        "        if review.evidence_digest == digest\n        and not review.dismissed\n",
+        "        if True\n",
+        (
+            "tests/integration/test_reviews.py::test_approvals_are_about_the_evidence_that_was_seen",
+            "tests/integration/test_gate_in_full.py",
+        ),
+    ),
+    Wall(
+        "evidence is gathered anew at the promotion",
+        "workflow/case.py",
+        "    if evidence.digest != request.evidence_digest:\n",
+        "    if False:\n",
+        ("tests/integration/test_reviews.py::test_approvals_are_about_the_evidence_that_was_seen",),
+    ),
+    Wall(
+        "files are those of the run",
+        "workflow/matter.py",
+        "    if evidence.provenance is not Provenance.FOREIGN:\n",
+        "    if True:\n",
+        ("tests/adversarial/test_side_doors.py::test_a_good_run_does_not_vouch_for_other_files",),
+    ),
+    Wall(
+        "approved files aren't written to",
+        "registry/artifacts.py",
+        "            self.lockgate_authorship.refuse_if_sealed(place, and_below=not file)\n",
+        "            pass\n",
+        ("tests/adversarial/test_files.py",),
+    ),
+    Wall(
+        "a hold keeps a version back",
+        "workflow/matter.py",
+        "    held_back = [held(hold) for hold in on_hold if hold.binds(matter.target)]\n",
+        "    held_back: list[str] = []\n",
+        ("tests/integration/test_emergencies.py::test_what_was_rolled_back_is_on_hold_until_somebody_lifts_it",),
+    ),
+    Wall(
+        "a freeze window stops promotions",
+        "decisions/verdict.py",
+        "(*obstacles, *blocking, *approvals, *frozen)",
+        "(*obstacles, *blocking, *approvals)",
+        ("tests/integration/test_reviews.py::test_a_freeze_window_stops_promotions_but_no_rollback",),
+    ),
+    Wall(
+        "gates that deny block",
+        "decisions/verdict.py",
+        "    blocking = [said_of(gate) for gate in gates if gate.denies]\n",
+        "    blocking: list[str] = []\n",
+        (_gate("test_where_gates_are_all_that_is_asked_ci_moves_in_one_call"), "tests/unit/test_judging.py"),
+    ),
+    Wall(
+        "only those may carry out a promotion who may",
+        "workflow/promote.py",
+        "    return [*unmet, standing] if standing else unmet\n",
+        "    return unmet\n",
+        ("tests/integration/test_gate.py", "tests/integration/test_reviews.py"),
+    ),
+    Wall(
+        "requests expire",
+        "workflow/case.py",
+        "    if request.has_expired(begun.now):\n",
+        "    if False:\n",
+        ("tests/integration/test_reviews.py::test_requests_expire",),
+    ),
+    Wall(
+        "a request is for its model, not for one recreated under the name",
+        "workflow/case.py",
+        "    if request.model_id != begun.model.id:\n",
+        "    if False:\n",
+        (
+            "tests/adversarial/test_side_doors.py::test_an_approval_is_not_for_a_model_recreated_under_the_name",
+            "tests/adversarial/test_attacks.py",
+        ),
+    ),
+    Wall(
+        "no deletion behind what serves",
+        "registry/store.py",
+        "            self.gate.check_deletion(begun, f\"version {version} of '{name}'\", changes)\n",
+        "",
+        ("tests/adversarial/test_side_doors.py::test_nothing_behind_a_protected_target_is_deleted",),
+    ),
+    Wall(
+        "aliases that look like a closed one are refused",
+        "registry/store.py",
+        "                self.gate.check_alias(begun, alias)\n",
+        "                pass\n",
+        (_gate("test_aliases_that_look_like_a_closed_one_are_refused"),),
+    ),
+    Wall(
+        "a weaker policy waits for approval",
+        "workflow/policies.py",
+        "        if weaker and not _may_weaken(caller, before):\n",
+        "        if False:\n",
+        ("tests/integration/test_policy_changes.py::test_a_maintainers_weakening_waits_for_another_one",),
+    ),
+    Wall(
+        "a change that another site makes a browser send is refused",
+        "server/edge.py",
+        "            if found.by_itself and forgery.is_change(request):\n",
+        "            if False:\n",
+        ("tests/adversarial/test_identity.py",),
+    ),
+    Wall(
+        "a JWT's algorithm, issuer and audience are those of the identity file",
+        "server/authentication.py",
+        "        entry = self._identity.issuing(claimed_issuer(token))\n",
+        "        entry = next(iter(self._identity.issuers))\n",
+        ("tests/adversarial/test_identity.py",),
+    ),
+    Wall(
+        "reads show only what may be seen",
+        "registry/visible.py",
+        "        return sight_of(current_caller().principal)\n",
+        "        current_caller()\n        return None\n",
+        ("tests/integration/test_visibility.py",),
+    ),
+)
+
+
+def main() -> int:
+    """Take the walls away; say which of them nobody misses."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--only", default="", help="only walls with this in their name")
+    options.add_argument("--write", action="store_true", help="write the table in docs/walls.md")
+    chosen = options.parse_args()
+    noticed: dict[Wall, str | None] = {}
+    for wall in WALLS:
+        if chosen.only in wall.name:
+            noticed[wall] = without(wall)
+            print(f"{wall.name}: {noticed[wall] or 'NOBODY NOTICED'}", flush=True)
+    if chosen.write:
+        before = TABLE.read_text().partition(_MARK)[0]
+        TABLE.write_text(before + _MARK + "".join(map(_row, noticed.items())))
+    return int(None in noticed.values())
+
+
+def without(wall: Wall) -> str | None:
+    """Run the tests on a source without a wall; return the one that failed, if one did."""
+    with tempfile.TemporaryDirectory(prefix="lockgate-walls-") as folder:
+        source = Path(folder) / "src"
+        shutil.copytree(ROOT / "src", source)
+        file = source / "lockgate" / wall.file
+        text = file.read_text()
+        if text.count(wall.stands) != 1:
+            raise SystemExit(f"{wall.file} no longer has the wall '{wall.name}' as tests/walls.py knows it.")
+        file.write_text(text.replace(wall.stands, wall.falls))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-rfE", "-p", "no:xdist", *wall.tests],
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{source}:{ROOT}"}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    if done.returncode not in (0, 1) or (done.returncode == 1 and not failed):
+        raise SystemExit(f"Without '{wall.name}' the tests could not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return failed[0] if failed else None
+
+
+def _row(found: tuple[Wall, str | None]) -> str:
+    wall, test = found
+    return f"| {wall.name} | `{wall.file}` | {f'`{test}`' if test else '**nobody**'} |\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
