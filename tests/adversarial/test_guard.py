@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from lockgate.database.engine import engine_for, real_uri
 from lockgate.database.guard.differences import differences
 from lockgate.database.guard.placing import put_in_place
-from lockgate.database.guard.roles import Roles, set_up
+from lockgate.database.guard.roles import Roles, set_up, who_else_may
 from lockgate.database.migrate import alone, prepare_database
 from tests.conftest import BACKENDS
 from tests.house import House, acting, stock_server
@@ -486,15 +486,13 @@ def test_what_was_approved_keeps_its_content(fresh: Database) -> None:
         "ALTER FUNCTION lockgate_guard_versions() RESET search_path",
         "ALTER FUNCTION lockgate_guard_versions() OWNER TO stranger",
         "GRANT EXECUTE ON FUNCTION lockgate_gain TO PUBLIC",
-        "CREATE TRIGGER zz_undo AFTER UPDATE ON registered_model_aliases FOR EACH ROW "
-        "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         "DROP INDEX lockgate_holders_sole",
     ],
 )
 def test_damage_on_postgresql_is_found_and_put_right(damage: str, guarded_copy: Database) -> None:
     guarded_copy.run(
         "DO 'BEGIN CREATE ROLE stranger; EXCEPTION WHEN duplicate_object OR unique_violation THEN END'",
-        damage.replace("AFTER UPDATE", "BEFORE UPDATE"),
+        damage,
     )
     with engine_for(real_uri(guarded_copy.uri)).connect() as connection:
         assert differences(connection)
@@ -504,6 +502,26 @@ def test_damage_on_postgresql_is_found_and_put_right(damage: str, guarded_copy: 
     guarded_copy.run("UPDATE registered_model_aliases SET version = 1 WHERE alias = 'champion'")
     with pytest.raises(DBAPIError, match="Lockgate protects"):
         guarded_copy.run(MOVE)
+
+
+def test_the_doctor_is_told_who_else_may_what(guarded_copy: Database) -> None:
+    guarded_copy.run(
+        "DO 'BEGIN CREATE ROLE stranger; EXCEPTION WHEN duplicate_object OR unique_violation THEN END'",
+        "GRANT INSERT ON lockgate_grants TO stranger",
+        "GRANT TRIGGER ON model_versions TO PUBLIC",
+        "CREATE TRIGGER zz_undo BEFORE UPDATE ON registered_model_aliases FOR EACH ROW "
+        "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "ALTER TABLE lockgate_holders OWNER TO stranger",
+    )
+    with engine_for(real_uri(guarded_copy.uri)).connect() as connection:
+        told = " ".join(who_else_may(connection))
+    for expected in (
+        "trigger zz_undo on registered_model_aliases",
+        "stranger may INSERT on lockgate_grants",
+        "PUBLIC may TRIGGER on model_versions",
+        "lockgate_holders belongs to stranger",
+    ):
+        assert expected in told
 
 
 @pytest.fixture(scope="module")
