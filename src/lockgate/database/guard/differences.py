@@ -10,7 +10,7 @@ from lockgate.database.guard.script import Function, Trigger
 
 #: What the guard's triggers run on.
 TABLES = ("model_versions", "registered_model_aliases", "registered_models", "lockgate_holders")
-_SOLE = "lockgate_holders_sole"
+SOLE = "lockgate_holders_sole"
 _SEARCH_PATH = ["search_path=pg_catalog, pg_temp"]
 
 _OWNER = text("SELECT relowner FROM pg_class WHERE oid = to_regclass('model_versions')")
@@ -43,8 +43,8 @@ def differences(connection: Connection) -> list[str]:
     """Return how the database's guard differs from the one that belongs there; nothing if it doesn't."""
     on_postgresql = connection.dialect.name == "postgresql"
     wrong = _on_postgresql(connection) if on_postgresql else _on_sqlite(connection)
-    index = connection.execute(_POSTGRESQL_INDEX if on_postgresql else _SQLITE_INDEX, {"name": _SOLE}).scalar()
-    return wrong if index else [*wrong, f"The index {_SOLE} is missing."]
+    index = connection.execute(_POSTGRESQL_INDEX if on_postgresql else _SQLITE_INDEX, {"name": SOLE}).scalar()
+    return wrong if index else [*wrong, f"The index {SOLE} is missing."]
 
 
 def schema_of(connection: Connection) -> str:
@@ -56,7 +56,7 @@ def _on_postgresql(connection: Connection) -> list[str]:
     owner = connection.execute(_OWNER).scalar_one()
     functions = {row.name: row for row in connection.execute(_FUNCTIONS)}
     triggers = {row.name: row for row in connection.execute(_TRIGGERS)}
-    wrong = [
+    return [
         *(
             f"The function {function.name} {difference}."
             for function in script.functions(schema_of(connection))
@@ -68,9 +68,13 @@ def _on_postgresql(connection: Connection) -> list[str]:
             if (difference := _of_trigger(trigger, triggers.get(trigger.name), owner))
         ),
     ]
+
+
+def strange_triggers(connection: Connection) -> list[str]:
+    """Return the triggers on guarded tables that are not part of the guard, on PostgreSQL: nobody knows what they do."""
     ours = {trigger.name for trigger in script.triggers()}
-    strange = sorted(row.name for row in triggers.values() if row.table in TABLES and row.name not in ours)
-    return [*wrong, *(f"There is a trigger {name} that is not part of the guard." for name in strange)]
+    found = (row for row in connection.execute(_TRIGGERS) if row.table in TABLES and row.name not in ours)
+    return [f"There is a trigger {row.name} on {row.table} that is not part of the guard." for row in found]
 
 
 def _of_function(expected: Function, found: Row[Any] | None, owner: int) -> str | None:

@@ -10,11 +10,11 @@ from lockgate.audit.entry import AuditEntry
 from lockgate.database import policies
 from lockgate.database.engine import ClockMs, engine_for, now
 from lockgate.database.guard import script
-from lockgate.database.guard.differences import TABLES, differences, schema_of
+from lockgate.database.guard.differences import SOLE, TABLES, differences, schema_of
 from lockgate.database.identities import new_id
 from lockgate.database.migrate import alone
 from lockgate.database.record import record
-from lockgate.database.tables import grants, versions
+from lockgate.database.tables import grants, holders, versions
 from lockgate.errors import Refused
 from lockgate.events.event import EventType
 
@@ -22,6 +22,7 @@ _MAY_CHANGE = text("""
     SELECT current_user AS who, bool_and(pg_has_role(c.relowner, 'USAGE')) AS may
     FROM pg_class c WHERE c.oid IN (SELECT to_regclass(t) FROM unnest(CAST(:tables AS text[])) t)
 """)
+_IS_THERE = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :table")
 _OWNER = text("SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid = to_regclass('model_versions')")
 _OURS = text("""
     SELECT p.oid::regprocedure::text FROM pg_proc p
@@ -90,6 +91,16 @@ def take_away(uri: str) -> None:
     with alone(engine_for(uri)) as connection:
         _check_may(connection, ["It can't be removed."])
         _take_away(connection)
+        if connection.dialect.name == "sqlite":
+            _drop_rebuilds(connection)
+
+
+def _drop_rebuilds(connection: Connection) -> None:
+    """Drop what a migration of MLflow's left that began to rebuild a table and then met the guard; it would be in the
+    way of the next one. The table itself is as it was."""
+    for table in TABLES:
+        if connection.execute(_IS_THERE, {"table": table}).scalar():
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS _alembic_tmp_{table}")
 
 
 def _session(connection: Connection) -> Session:
@@ -118,6 +129,8 @@ def _take_away(connection: Connection) -> None:
 
 
 def _create(connection: Connection) -> None:
+    sole = next(index for index in holders.indexes if index.name == SOLE)
+    sole.create(connection, checkfirst=True)
     if connection.dialect.name == "postgresql":
         # As it is: many statements, and what looks like a place for values is none.
         with closing(connection.connection.cursor()) as cursor:

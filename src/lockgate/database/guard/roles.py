@@ -7,7 +7,7 @@ from mlflow.store.model_registry.dbmodels.models import Base as RegistryBase
 from mlflow.store.tracking.dbmodels.models import Base as TrackingBase
 from sqlalchemy import Connection, inspect, text
 
-from lockgate.database.guard.differences import schema_of
+from lockgate.database.guard.differences import schema_of, strange_triggers
 from lockgate.database.tables import metadata
 
 _MLFLOWS = frozenset({*RegistryBase.metadata.tables, *TrackingBase.metadata.tables})
@@ -124,7 +124,8 @@ def who_else_may(connection: Connection) -> list[str]:
     """Return what roles other than the owner and the one that is connected may do that the guard rests on."""
     if connection.dialect.name != "postgresql":
         return []
-    told = [
+    told = strange_triggers(connection)
+    told += [
         f"{row.role} may {row.rights} on {row.table}. Take that away (REVOKE), or run `lockgate init-db`."
         for row in connection.execute(_WRITERS, {"guarded": _GUARDED})
     ]
