@@ -36,7 +36,7 @@ _COMMANDS = {
     "tokens": ("people:tokens", "Create, list and revoke tokens."),
     "access": ("access:access", "People and rights as a file; who may do what, and why."),
     "identities": ("identities:identities", "Link people to OpenID providers."),
-    "audit": ("audit:audit", "Read the audit log."),
+    "audit": ("audit:audit", "Read, export and prove the audit log."),
 }
 
 

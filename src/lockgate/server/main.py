@@ -27,6 +27,7 @@ from lockgate.registry.adoption import adopt_all
 from lockgate.registry.transaction import transaction
 from lockgate.settings import BACKEND, REGISTRY, real_location
 from lockgate.workflow import people, policies
+from lockgate.workflow.checkpoints import Schedule, check_start
 from lockgate.workflow.sealed import seal_what_serves
 from lockgate.workflow.stores import stores
 
@@ -97,6 +98,8 @@ def _prepare(policy_file: str | None, token: str | None) -> str | None:
     for uri in dict.fromkeys((registry, real_uri(real_location(BACKEND)))):
         prepare_database(uri)
     engine = engine_for(registry)
+    # Before anything is written: what is written now would be taken for what was there.
+    check_start(engine, Schedule.read(), os.environ.get("LOCKGATE_ACKNOWLEDGE_RESTORE", "").strip())
     with transaction(engine) as session:
         adopted = adopt_all(session, now(session))
     if adopted:
