@@ -146,12 +146,11 @@ def verify_bundle(path: Path, keys: tuple[Path, ...], as_json: bool) -> None:
         show_json(stated)
         return
     decided, asked = stated["predicate"]["decision"], stated["predicate"]["request"]
+    what = f"{decided['target']} of {decided['model']}: version {decided['version']}"
     say(
-        f"The signature is good. Decision {decided['id']} ({decided['kind']}) of {at(decided['at'])}, by {decided['by']}:"
+        f"The signature is good. Decision {decided['id']} ({decided['kind']}), {at(decided['at'])}, by {decided['by']}:"
     )
-    say(
-        f"  {decided['target']} of {decided['model']} went to version {decided['version']}. {decided['reason']}".rstrip()
-    )
+    say(f"  {what}. {decided['reason']}".rstrip())
     if asked is not None:
         say(f"  asked for by {asked['requester']} at {at(asked['at'])}")
         for review in asked["reviews"]:
