@@ -1,5 +1,6 @@
 """The hash chain in the database: what somebody does to a row is found, and no change commits without its entry."""
 
+import importlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from tests.conftest import BACKENDS
 from tests.logs import new_log
 
 AT = datetime(2026, 5, 12, 14, tzinfo=UTC)
+#: The migration before the one that made the chain.
+BEFORE = importlib.import_module("lockgate.database.migrations.versions.0005_chain").down_revision
 POLICY = "version: 1\nrules: []\n"
 LENGTH = 6
 
@@ -226,7 +229,7 @@ def test_entries_of_before_are_chained_in_their_order(kind: str, new_database: C
     engine = engine_for(uri)
     columns = [column.name for column in audit.c if column.name not in ("previous", "hash")]
     with engine.execution_options(lockgate_writes=True).begin() as connection:
-        command.downgrade(_config(connection), "0003")
+        command.downgrade(_config(connection), BEFORE)
         for number in (3, 4, 9) if kind == "postgresql" else (1, 2, 3):
             row = {**entry(number).__dict__, "id": number, "at": 1000 * number, "actor_id": None, "before": "{}"}
             values = {**{name: row[name] for name in columns}, "after": '{"version":3}'}

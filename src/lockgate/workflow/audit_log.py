@@ -18,7 +18,7 @@ from lockgate.workflow.stores import Stores
 
 #: How many entries one call gives, and how many it follows: some seconds of work.
 MAX_LINES = 10_000
-MAX_FOLLOWED = 100_000
+MAX_FOLLOWED = 50_000
 
 
 @dataclass(frozen=True)
