@@ -30,9 +30,10 @@ demo: $(STAMP)  ## play a promotion end to end on real data (KEEP=1 leaves the s
 test: $(STAMP) browser deployed  ## run all tests, on SQLite and on a PostgreSQL that they start
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, and hashing (GIGABYTES=10 for the large one)
+bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, the proof of the audit log, and hashing (GIGABYTES=10 for the large one)
 	@$(BIN)/python -m bench.promotions
 	@$(BIN)/python -m bench.routes
+	@$(BIN)/python -m bench.audit
 	@$(BIN)/python -m bench.hashing $(if $(GIGABYTES),--gigabytes $(GIGABYTES))
 
 check: $(STAMP)  ## lint, types and the direction of imports

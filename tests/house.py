@@ -26,6 +26,7 @@ import psycopg
 from mlflow import MlflowClient
 
 ADMIN_TOKEN = "lockgate_test_admin_0123456789abcdef"
+SECRET_KEY = "a secret key that only these tests have"
 SCRIPTS = Path(sys.executable).parent
 
 CAST: dict[str, dict[str, Any]] = {
@@ -145,7 +146,11 @@ class House:
             "--port", str(port), "--workers", "1", *options,
         ]  # fmt: skip
         self.server = Server(
-            command, folder, port, {"LOCKGATE_ADMIN_TOKEN": ADMIN_TOKEN, **(environment or {})}, "/readyz"
+            command,
+            folder,
+            port,
+            {"LOCKGATE_ADMIN_TOKEN": ADMIN_TOKEN, "LOCKGATE_SECRET_KEY": SECRET_KEY, **(environment or {})},
+            "/readyz",
         )
         if "--ssl-certfile" in options:
             self.server.scheme = "https"

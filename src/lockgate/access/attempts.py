@@ -9,6 +9,8 @@ from ipaddress import IPv4Address, ip_address, ip_network
 WINDOW = timedelta(minutes=15)
 #: How many failures one name takes.
 PER_ACCOUNT = 10
+#: How many refused changes of one principal go on record.
+PER_PRINCIPAL = 50
 #: How many one address takes. Many people may be behind one, so it is more than one of them would need.
 PER_ADDRESS = 50
 _CUSTOMERS_BITS = 64
@@ -45,6 +47,11 @@ def tokens_from(host: str) -> Counted:
     """Return what counts tokens from an address that are nobody's: apart, so that a job that goes on with an old token
     keeps nobody beside it from signing in with a password."""
     return Counted(_key("tokens from", _network(host)), PER_ADDRESS)
+
+
+def refusals_of(principal_id: int) -> Counted:
+    """Return what counts the refused changes of a principal that went on record."""
+    return Counted(_key("refusals", str(principal_id)), PER_PRINCIPAL)
 
 
 def blocked_until(counted: Iterable[Counted], failures: Iterable[Failures], at: datetime) -> datetime | None:

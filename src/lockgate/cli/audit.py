@@ -1,16 +1,19 @@
 """`lockgate audit`."""
 
 import json
+import sys
 from typing import Any
 
 import click
 
+from lockgate.audit.checkpoint import as_line
+from lockgate.cli.audit_proof import verify, verify_bundle
 from lockgate.cli.output import at, command, connect, show_json, table
 
 
 @click.group()
 def audit() -> None:
-    """The audit log: who did what, and who was refused."""
+    """The audit log: who did what, and who was refused; and its proof."""
 
 
 @audit.command("list")
@@ -38,11 +41,28 @@ def _subject(entry: dict[str, Any]) -> str:
     return " ".join(filter(None, (entry["model"] or other, version, entry["target"], request)))
 
 
-@audit.command()
-@click.option("--model", help="Only about this model.")
+@audit.command("export")
+@click.option("--model", help="Only what you may see about this model, newest first: that can't be verified.")
 @command
 def export(model: str | None, as_json: bool) -> None:
-    """Print all audit entries, newest first, a JSON object a line."""
+    """Print all audit entries, oldest first, a JSON object a line.
+
+    The lines are those that the hash chain is made of: `lockgate audit verify --export FILE` proves them. All of the
+    log is for who is maintainer for all models.
+    """
+    if model is not None:
+        _export_model(model)
+        return
+    server, after = connect(), 0
+    # As they come: any other end of line, or another encoding, would not be what was hashed.
+    out = sys.stdout.buffer
+    while lines := server.lines("/audit/export", after=after):
+        out.write(b"\n".join(lines) + b"\n")
+        after = json.loads(lines[-1])["number"]
+    out.flush()
+
+
+def _export_model(model: str) -> None:
     server, page_token = connect(), None
     while True:
         found = server.call("GET", "/audit", model=model, page_token=page_token, max_results=200)
@@ -51,3 +71,37 @@ def export(model: str | None, as_json: bool) -> None:
         page_token = found["next_page_token"]
         if page_token is None:
             return
+
+
+@audit.command()
+@command
+def checkpoint(as_json: bool) -> None:
+    """Print a signed checkpoint of the log as it is now, on one line: keep it where the server can't change it."""
+    click.echo(as_line(connect().call("GET", "/audit/checkpoint")))
+
+
+@audit.command()
+@command
+def key(as_json: bool) -> None:
+    """Print the public key that the server signs with, in PEM."""
+    found = connect().call("GET", "/audit/key")
+    if as_json:
+        show_json(found)
+        return
+    click.echo(found["public_key"], nl=False)
+
+
+@audit.command()
+@click.argument("number", metavar="REQUEST", type=int, required=False)
+@click.option("--decision", type=int, help="The decision, by its own number: of a rollback or a break-glass.")
+@command
+def bundle(number: int | None, decision: int | None, as_json: bool) -> None:
+    """Print the decision that carried REQUEST out, with all that it rests on, as one signed bundle."""
+    if (number is None) == (decision is None):
+        raise click.UsageError("Name a request, or --decision ID.")
+    path = f"/requests/{number}/bundle" if number is not None else f"/decisions/{decision}/bundle"
+    click.echo(as_line(connect().call("GET", path)))
+
+
+audit.add_command(verify)
+audit.add_command(verify_bundle)

@@ -11,6 +11,7 @@ from lockgate.binding import Binding
 from lockgate.errors import BadInput
 from lockgate.identity_file import identity_file
 from lockgate.settings import DEFAULT_BACKEND, ServerSettings
+from lockgate.witnesses.named import check_witness
 
 
 def _prefix(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
@@ -153,6 +154,38 @@ def _prefix(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     default="",
     help="How people reach this server, for links in refusals (default: as each call says).",
 )
+@click.option(
+    "--checkpoint-to",
+    envvar="LOCKGATE_CHECKPOINT_TO",
+    multiple=True,
+    metavar="URI",
+    help="Where signed checkpoints of the audit log are kept, outside the database: /path/checkpoints.jsonl, "
+    "s3://BUCKET/PREFIX, https://HOST/PATH or git:/path/of/repository. Can be given several times.",
+)
+@click.option(
+    "--checkpoint-entries",
+    envvar="LOCKGATE_CHECKPOINT_ENTRIES",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="After how many new audit entries there is a checkpoint, however short the time.",
+)
+@click.option(
+    "--checkpoint-seconds",
+    envvar="LOCKGATE_CHECKPOINT_SECONDS",
+    type=click.IntRange(1),
+    default=60,
+    show_default=True,
+    help="After how many seconds there is a checkpoint if there are new audit entries.",
+)
+@click.option(
+    "--acknowledge-restore",
+    envvar="LOCKGATE_ACKNOWLEDGE_RESTORE",
+    metavar="REASON",
+    default="",
+    help="Start although the database is older than its last checkpoint, because it was restored. For one start: "
+    "the reason is put on record.",
+)
 def server(
     host: str,
     port: int,
@@ -163,6 +196,10 @@ def server(
     workers: int,
     policy: Path | None,
     identity: Path | None,
+    checkpoint_to: tuple[str, ...],
+    checkpoint_entries: int,
+    checkpoint_seconds: int,
+    acknowledge_restore: str,
     **options: Any,
 ) -> None:
     """Run MLflow's server with the gate in it.
@@ -181,11 +218,17 @@ def server(
     binding = Binding(host, port, ssl_certfile, ssl_keyfile, behind_proxy, insecure_http)
     try:
         binding.check(identity is not None and identity_file(str(identity)).trusted_proxies is not None)
+        for uri in checkpoint_to:
+            check_witness(uri)
     except BadInput as error:
         raise click.UsageError(error.message) from None
     os.environ.update(ServerSettings(**options).environment())
     os.environ.update(binding.environment())
     os.environ["LOCKGATE_WORKERS"] = str(workers)
+    os.environ["LOCKGATE_CHECKPOINT_TO"] = " ".join(checkpoint_to)
+    os.environ["LOCKGATE_CHECKPOINT_ENTRIES"] = str(checkpoint_entries)
+    os.environ["LOCKGATE_CHECKPOINT_SECONDS"] = str(checkpoint_seconds)
+    os.environ["LOCKGATE_ACKNOWLEDGE_RESTORE"] = acknowledge_restore
     if policy is not None:
         os.environ["LOCKGATE_POLICY"] = str(policy)
     if identity is not None:

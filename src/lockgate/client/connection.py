@@ -73,6 +73,28 @@ class Connection:
         Raises:
             LockgateError: with what the server said, of the kind that it said.
         """
+        response = self._answer(method, path, body, parameters)
+        try:
+            return response.json() if response.content else None
+        except ValueError:
+            raise LockgateError(f"{self._uri} answered, but not with JSON: is it a Lockgate server?") from None
+
+    def lines(self, path: str, **parameters: str | int | None) -> list[bytes]:
+        """Get something that comes as lines.
+
+        Args:
+            path: The path below the API's own.
+            **parameters: Of the query; None leaves one out.
+
+        Raises:
+            LockgateError: with what the server said, of the kind that it said.
+        """
+        # Only this ends a line here: a text may hold other characters that do elsewhere.
+        return [line for line in self._answer("GET", path, None, parameters).content.split(b"\n") if line]
+
+    def _answer(
+        self, method: str, path: str, body: Mapping[str, Any] | None, parameters: Mapping[str, str | int | None]
+    ) -> httpx.Response:
         given = {name: value for name, value in parameters.items() if value is not None}
         try:
             response = self._http.request(method, path, json=body, params=given)
@@ -82,10 +104,7 @@ class Connection:
             ) from None
         if not response.is_success:
             raise _error(response, self._uri)
-        try:
-            return response.json() if response.content else None
-        except ValueError:
-            raise LockgateError(f"{self._uri} answered, but not with JSON: is it a Lockgate server?") from None
+        return response
 
 
 def _credentials(environment: Mapping[str, str]) -> httpx.Auth | None:

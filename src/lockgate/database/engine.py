@@ -124,13 +124,17 @@ def _begin_postgresql(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN")
 
 
+class WritingSession(Session):
+    """A session that may change something. What is put on record in one is written before it commits (`record`)."""
+
+
 def writing_session(engine: Engine) -> Session:
     """Return a session for a transaction that reads, decides and writes.
 
     On SQLite it takes the database's one write lock as it begins; on PostgreSQL its first statement should
     lock the row that the decision is about.
     """
-    return Session(_with_options(engine, **{_WRITES: True}), expire_on_commit=False)
+    return WritingSession(_with_options(engine, **{_WRITES: True}), expire_on_commit=False)
 
 
 def reading_session(engine: Engine) -> Session:

@@ -1,30 +1,88 @@
 """Writing down what happened: the audit entry and the event that tells of it, in one breath; and reading it."""
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, insert, or_, select
+from sqlalchemy import ColumnElement, Row, bindparam, event, insert, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from lockgate.access.calls import current_call
 from lockgate.access.principals import Principal
 from lockgate.access.roles import Permission
 from lockgate.access.sight import Sight, sight_of
-from lockgate.audit.entry import AuditEntry
-from lockgate.database.engine import from_ms, to_ms
-from lockgate.database.tables import audit, events, models
+from lockgate.audit.chain import Link, link
+from lockgate.audit.entry import AuditEntry, AuditOutcome
+from lockgate.canonical import canonical
+from lockgate.database.engine import WritingSession, from_ms, to_ms
+from lockgate.database.tables import audit, chain_head, events, models
 from lockgate.database.visible import is_seen
 from lockgate.events.event import EventType, event_of
-from lockgate.evidence.record import canonical
 
 # Composed once: that takes longer than writing.
-_AUDIT = insert(audit).returning(audit.c.id)
+_HEAD = select(chain_head.c.number, chain_head.c.hash).with_for_update()  # nothing on SQLite: the whole file is locked
+_AUDIT = insert(audit)
 _EVENT = insert(events)
+_ADVANCE = update(chain_head).values(number=bindparam("last_number"), hash=bindparam("last_hash"))
+# All three in one go: nobody else writes in the meantime.
+_AT_ONCE = text(
+    "WITH written AS (INSERT INTO lockgate_audit SELECT * FROM json_populate_recordset("
+    "NULL::lockgate_audit, CAST(:entries AS json))), "
+    "told AS (INSERT INTO lockgate_events (audit_id, at, type, workspace, model, data) "
+    "SELECT audit_id, at, type, workspace, model, data FROM json_populate_recordset("
+    "NULL::lockgate_events, CAST(:events AS json))) "
+    "UPDATE lockgate_chain_head SET number = :last_number, hash = :last_hash"
+)
+_UNWRITTEN = "lockgate_unwritten_entries"
 
 
-def record(session: Session, entry: AuditEntry, at: datetime) -> int:
-    """Write an audit entry and its event; return the entry's number."""
-    audited = {
+def record(session: Session, entry: AuditEntry, at: datetime) -> None:
+    """Put an entry on record, with the event that tells of it.
+
+    Both are written just before the transaction commits, and without them it doesn't: so the lock on the chain's head
+    is taken last, and held for a moment.
+    """
+    if entry.outcome is AuditOutcome.REFUSED:
+        current_call().is_on_record = True
+    session.info.setdefault(_UNWRITTEN, []).append((entry, at))
+
+
+@event.listens_for(WritingSession, "before_commit")
+def _write(session: Session) -> None:
+    """Write what was put on record, whoever commits. What is committed to a savepoint is not yet."""
+    if session.in_nested_transaction():
+        return
+    unwritten: list[tuple[AuditEntry, datetime]] = session.info.pop(_UNWRITTEN, [])
+    if not unwritten:
+        return
+    last = Link(*session.execute(_HEAD).one())
+    entries, told = [], []
+    for entry, at in unwritten:
+        following = link(entry, at, last)
+        entries.append(_row(entry, at, last, following))
+        told.append(_event(entry, at, following.number))
+        last = following
+    advance = {"last_number": last.number, "last_hash": last.hash}
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(_AT_ONCE, {"entries": json.dumps(entries), "events": json.dumps(told), **advance})
+    else:
+        session.execute(_AUDIT, entries)
+        session.execute(_EVENT, told)
+        session.execute(_ADVANCE, advance)
+
+
+@event.listens_for(WritingSession, "after_rollback")
+def _forget(session: Session) -> None:
+    """Forget what was put on record with what is undone. Nothing of ours goes on record within a savepoint."""
+    if session.in_nested_transaction():
+        return
+    session.info.pop(_UNWRITTEN, None)
+
+
+def _row(entry: AuditEntry, at: datetime, last: Link, following: Link) -> dict[str, Any]:
+    return {
+        "id": following.number,
         "at": to_ms(at),
         "actor_id": entry.actor_id,
         "actor": entry.actor,
@@ -41,19 +99,21 @@ def record(session: Session, entry: AuditEntry, at: datetime) -> int:
         "before": canonical(entry.before),
         "after": canonical(entry.after),
         "reason": entry.reason,
+        "previous": last.hash,
+        "hash": following.hash,
     }
-    number = int(session.execute(_AUDIT, audited).scalar_one())
-    event = event_of(entry)
-    told = {
+
+
+def _event(entry: AuditEntry, at: datetime, number: int) -> dict[str, Any]:
+    telling = event_of(entry)
+    return {
         "audit_id": number,
         "at": to_ms(at),
-        "type": event.type,
-        "workspace": event.workspace,
-        "model": event.model,
-        "data": canonical(event.data),
+        "type": telling.type,
+        "workspace": telling.workspace,
+        "model": telling.model,
+        "data": canonical(telling.data),
     }
-    session.execute(_EVENT, told)
-    return number
 
 
 @dataclass(frozen=True)
@@ -106,8 +166,9 @@ def _shown(row: Row[Any], reader: Reader) -> dict[str, Any]:
 
 #: What is about no model in particular, but may tell of any.
 _OF_ANY_MODEL = (EventType.FROZEN, EventType.FREEZE_LIFTED, EventType.WEBHOOK_CHANGED)
-#: How people get in: for who governs, and for whoever it was.
-_OF_GETTING_IN = (
+#: How people get in, and what they were refused: for who governs, and for whoever it was.
+_OF_ONESELF = (
+    EventType.CALL_REFUSED,
     EventType.SIGNED_IN,
     EventType.SIGN_IN_REFUSED,
     EventType.SIGNED_OUT,
@@ -123,7 +184,7 @@ def _seen(session: Session, reader: Reader) -> list[ColumnElement[bool]]:
     what happened to it; everybody sees what happened to policies, and who may do what."""
     conditions: list[ColumnElement[bool]] = []
     if not reader.governs:
-        conditions.append(or_(audit.c.action.not_in(_OF_GETTING_IN), audit.c.actor_id == reader.id))
+        conditions.append(or_(audit.c.action.not_in(_OF_ONESELF), audit.c.actor_id == reader.id))
     if reader.sight is not None:
         models_seen = select(models.c.id).where(*is_seen(session, models.c.name, reader.sight))
         conditions += [

@@ -6,6 +6,7 @@ Times are milliseconds since 1970 in UTC, as MLflow's are; JSON is canonical tex
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     ForeignKey,
     Index,
@@ -413,10 +414,12 @@ comments = Table(
     sqlite_autoincrement=True,
 )
 
+# The hash chain of all that was done and refused. Numbers have no gaps, and each entry names the hash of the one before
+# it: two can't follow the same one.
 audit = Table(
     "lockgate_audit",
     metadata,
-    _key(),
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at", BigInteger, nullable=False),
     Column("actor_id", ForeignKey("lockgate_principals.id")),
     Column("actor", _NAME, nullable=False),
@@ -433,8 +436,40 @@ audit = Table(
     Column("before", Text, nullable=False),
     Column("after", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
     Index("lockgate_audit_of_model", "model_id", "id"),
-    sqlite_autoincrement=True,
+    Index("lockgate_audit_chain", "previous", unique=True),
+)
+
+# The last entry of the chain, in one row: who locks it writes next.
+chain_head = Table(
+    "lockgate_chain_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("log_id", _ID, nullable=False),  # of this database's log, as checkpoints name it
+    CheckConstraint("id = 1", name="lockgate_chain_head_is_one"),
+)
+
+# What checkpoints and bundles are signed with; the private half is encrypted with LOCKGATE_SECRET_KEY.
+signing_keys = Table(
+    "lockgate_signing_keys",
+    metadata,
+    Column("key_id", String(64), primary_key=True),  # SHA-256 of the public key in DER
+    Column("private_key", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+)
+
+# Places outside the database that keep checkpoints, and up to which entry they have them.
+witnesses = Table(
+    "lockgate_witnesses",
+    metadata,
+    Column("witness", String(64), primary_key=True),  # SHA-256 of its URI
+    Column("number", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("claimed_until", BigInteger, nullable=False),
 )
 
 # The outbox: events to be delivered.

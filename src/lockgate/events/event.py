@@ -60,6 +60,9 @@ class EventType(StrEnum):
     SIGNED_OUT = "sign_out.done"
     IDENTITY_LINKED = "identity.linked"
     IDENTITY_UNLINKED = "identity.unlinked"
+    CALL_REFUSED = "call.refused"
+    LOG_RESTORED = "log.restored"
+    SIGNING_KEY_MADE = "signing_key.made"
     TOKEN_CREATED = "token.created"  # noqa: S105
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
 

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from lockgate.canonical import canonical as canonical
 from lockgate.evidence.manifest import Artifacts, Hashing
 
 JsonMap = Mapping[str, Any]
@@ -98,21 +98,6 @@ class Evidence:
 
 def _without_files(evidence: Evidence) -> dict[str, Any]:
     return {name: value for name, value in evidence.to_json().items() if name != "artifacts"}
-
-
-def canonical(value: Any) -> str:
-    """Return JSON with sorted keys and no blanks; numbers that JSON lacks become strings."""
-    return json.dumps(_finite(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return repr(value)
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return value
 
 
 def _differences(path: str, before: Any, after: Any) -> list[str]:

@@ -63,7 +63,8 @@ def transaction(engine: Engine) -> Iterator[Session]:
                 session.commit()
         except LockgateError as error:
             if error.keeps_writes and session.get_transaction() is begun:
-                session.commit()
+                with _told_by_us():
+                    session.commit()
             raise
         finally:
             _ambient.reset(token)

@@ -1,8 +1,10 @@
 """Our API, under `/api/lockgate/v1`. Each route turns words into values, calls the workflow, shows what came of it."""
 
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import Depends, FastAPI, Response
+from fastapi import Depends, FastAPI, Query, Response
+from fastapi.responses import PlainTextResponse
 
 from lockgate import __version__
 from lockgate.database import requests as request_rows
@@ -15,7 +17,7 @@ from lockgate.reviews.standing import Verdict
 from lockgate.server import doctor, failures, openapi, people, view
 from lockgate.server.calls import Calling, Comment, House, PageSize, PageToken, in_workspace, said
 from lockgate.server.paging import Listing
-from lockgate.wire.audit import AuditList
+from lockgate.wire.audit import AuditList, AuditVerification, Envelope, PublicKey
 from lockgate.wire.errors import ErrorView
 from lockgate.wire.models import DecisionView, HistoryView, RollbackBody
 from lockgate.wire.policies import (
@@ -51,7 +53,9 @@ from lockgate.wire.safety import (
 )
 from lockgate.wire.words import PolicyVersion, RowId
 from lockgate.workflow import (
+    audit_log,
     break_glass,
+    bundles,
     checks,
     freezes,
     holds,
@@ -356,3 +360,51 @@ def audit(
     return AuditList(
         entries=[view.audit_entry(row) for row in page.entries], next_page_token=listing.token(page.next_before)
     )
+
+
+@api.get("/audit/export", response_class=PlainTextResponse)
+def export_audit(
+    house: House,
+    caller: Calling,
+    after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
+    max_results: Annotated[int, Query(ge=1, le=audit_log.MAX_LINES)] = audit_log.MAX_LINES,
+) -> PlainTextResponse:
+    """Return the entries after one as the lines that were chained, oldest first; nothing at the end of the log."""
+    lines = audit_log.export(house, caller, after, max_results)
+    return PlainTextResponse("".join(f"{line}\n" for line in lines), media_type="application/x-ndjson")
+
+
+@api.get("/audit/verify")
+def verify_audit(
+    house: House,
+    caller: Calling,
+    after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
+    max_results: Annotated[int, Query(ge=1, le=audit_log.MAX_FOLLOWED)] = audit_log.MAX_FOLLOWED,
+) -> AuditVerification:
+    """Follow the hash chain in the database, and compare its end with the checkpoints that are kept elsewhere."""
+    return view.verification(audit_log.verify(house, caller, after, max_results))
+
+
+@api.get("/audit/checkpoint")
+def audit_checkpoint(house: House, caller: Calling) -> Envelope:
+    """Sign what the log comes to now."""
+    return Envelope(**audit_log.signed_head(house, caller))
+
+
+@api.get("/audit/key")
+def audit_key(house: House, caller: Calling) -> PublicKey:
+    """Show the public key that checkpoints and bundles are signed with."""
+    signs = audit_log.signs_with(house, caller)
+    return PublicKey(key_id=signs.key_id, public_key=signs.public_key)
+
+
+@api.get("/decisions/{decision_id}/bundle")
+def decision_bundle(decision_id: RowId, house: House, caller: Calling) -> Envelope:
+    """Export a decision as one signed bundle."""
+    return Envelope(**bundles.of_decision(house, caller, decision_id))
+
+
+@api.get("/requests/{request_id}/bundle")
+def request_bundle(request_id: RowId, house: House, caller: Calling) -> Envelope:
+    """Export the decision by which a request was carried out as one signed bundle."""
+    return Envelope(**bundles.of_request(house, caller, request_id))

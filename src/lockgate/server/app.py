@@ -22,6 +22,7 @@ from lockgate.server.openings import openings
 from lockgate.server.pages import pages
 from lockgate.server.proxies import Origins
 from lockgate.settings import WorkerSettings
+from lockgate.workflow.checkpoints import Checkpointer, Schedule
 from lockgate.workflow.hasher import Hasher
 from lockgate.workflow.stores import stores
 
@@ -33,6 +34,7 @@ def create_app() -> ASGIApp:
     keep_secrets_out()
     house = stores()
     Hasher(house.registry.engine).start()
+    Checkpointer(house.registry.engine, Schedule.read()).start()
     app = FastAPI(title="Lockgate", docs_url=None, redoc_url=None, openapi_url=None)
     init_fastapi_security(app)
     failures.install(app, Drawing(settings).told)

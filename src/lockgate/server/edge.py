@@ -19,6 +19,7 @@ from lockgate.server.cookies import Cookie, give_cookie
 from lockgate.server.drawing import Drawing, wants_page
 from lockgate.server.limits import FORM_LIMIT, too_large
 from lockgate.server.openings import Openings
+from lockgate.server.refusals import OnRecord
 from lockgate.settings import WorkerSettings
 from lockgate.workflow import signing_in
 
@@ -43,6 +44,7 @@ class Edge:
         openings: Openings,
     ) -> None:
         self._app = app
+        self._on_record = OnRecord(app, engine)
         self._engine = engine
         self._settings = settings
         self._authentication = authentication
@@ -64,17 +66,25 @@ class Edge:
         request = Request(scope, receive)
         try:
             found = await anyio.to_thread.run_sync(self._authentication.who, request)
-            if found.by_itself and forgery.is_change(request):
-                receive = await self._meant(request, found, receive)
         except LockgateError as error:
             await self._refuse(request, error)(scope, receive, send)
             return
+        caller = Caller(found.principal, caller_address(request), base_url(request, self._settings))
+        try:
+            if found.by_itself and forgery.is_change(request):
+                receive = await self._meant(request, found, receive)
+        except LockgateError as error:
+            await self._on_record.refused(caller, scope, error.message)
+            await self._refuse(request, error)(scope, receive, send)
+            return
         if not self._may_come_in(request, found.principal):
-            await self._without_role(request, found.principal)(scope, receive, send)
+            refused = _no_role(found.principal)
+            await self._on_record.refused(caller, scope, refused.message)
+            await self._without_role(request, found.principal, refused)(scope, receive, send)
             return
         await self._renew(request, found.session)
-        with calling(Caller(found.principal, caller_address(request), base_url(request, self._settings))):
-            await self._app(scope, receive, send)
+        with calling(caller):
+            await self._on_record(caller, scope, receive, send)
 
     def _may_come_in(self, request: Request, principal: Principal) -> bool:
         # Who may do nothing may still leave.
@@ -109,15 +119,17 @@ class Edge:
             return RedirectResponse(f"{self._pages}/sign-in{_on_the_way_to(request)}", 303)
         return self._drawing.failure(request, error)
 
-    def _without_role(self, request: Request, principal: Principal) -> Response:
+    def _without_role(self, request: Request, principal: Principal, refused: Refused) -> Response:
         if wants_page(request):
             return self._drawing.page(request, "no_role.html", Refused.status, caller=principal)
-        return failures.answer(
-            Refused(
-                f"{principal.name} has no role yet. Ask an administrator for one "
-                f"(`lockgate users add {principal.name} --role viewer`)."
-            )
-        )
+        return failures.answer(refused)
+
+
+def _no_role(principal: Principal) -> Refused:
+    return Refused(
+        f"{principal.name} has no role yet. Ask an administrator for one "
+        f"(`lockgate users add {principal.name} --role viewer`)."
+    )
 
 
 def base_url(request: Request, settings: WorkerSettings) -> str:

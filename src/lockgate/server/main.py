@@ -28,6 +28,7 @@ from lockgate.registry.adoption import adopt_all
 from lockgate.registry.transaction import transaction
 from lockgate.settings import BACKEND, REGISTRY, real_location
 from lockgate.workflow import people, policies
+from lockgate.workflow.checkpoints import Schedule, check_start
 from lockgate.workflow.sealed import seal_what_serves
 from lockgate.workflow.stores import stores
 
@@ -101,6 +102,8 @@ def _prepare(policy_file: str | None, token: str | None) -> str | None:
     if wrong:
         _console.print(f"Put the guard into the database. {' '.join(wrong[:3])}", markup=False)
     engine = engine_for(registry)
+    # Before anything is written: what is written now would be taken for what was there.
+    check_start(engine, Schedule.read(), os.environ.get("LOCKGATE_ACKNOWLEDGE_RESTORE", "").strip())
     with transaction(engine) as session:
         adopted = adopt_all(session, now(session))
     if adopted:

@@ -29,6 +29,7 @@ from mlflow.utils.uri import append_to_uri_path
 from starlette.routing import BaseRoute, Mount
 from werkzeug.exceptions import HTTPException
 
+from lockgate.access.calls import current_call
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.access.routes import Need, Right, Route, check, need_of
@@ -119,6 +120,8 @@ def _resolve(route: Route, resolve: Callable[..., Any], *args: Any, **kwargs: An
 
 
 def _check(need: Need) -> None:
+    if need.right is Right.READ:
+        current_call().only_reads = True
     if need.right is not Right.OPEN:
         check(current_caller(), need)
 

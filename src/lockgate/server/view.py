@@ -15,7 +15,7 @@ from lockgate.decisions.objections import MoveOutcome
 from lockgate.evidence.record import Evidence
 from lockgate.gates.judge import Check
 from lockgate.reviews.standing import Review
-from lockgate.wire.audit import AuditView
+from lockgate.wire.audit import AuditVerification, AuditView
 from lockgate.wire.models import DecisionView, TenureView
 from lockgate.wire.policies import (
     FindingView,
@@ -30,6 +30,7 @@ from lockgate.wire.policies import (
 )
 from lockgate.wire.requests import CheckView, GateView, RequestView, ReviewView
 from lockgate.wire.safety import BreakGlassView, FreezeView, HoldView
+from lockgate.workflow.audit_log import Verified
 from lockgate.workflow.case import Case
 from lockgate.workflow.decided import Decided
 from lockgate.workflow.replay import Judged
@@ -273,6 +274,21 @@ def audit_entry(row: Mapping[str, Any]) -> AuditView:
     shown["before"] = json.loads(row["before"])
     shown["after"] = json.loads(row["after"])
     return AuditView(**shown)
+
+
+def verification(verified: Verified) -> AuditVerification:
+    """Show what following the hash chain has found."""
+    followed = verified.followed
+    return AuditVerification(
+        intact=not verified.problems,
+        entries=followed.entries,
+        number=followed.last.number,
+        hash=followed.last.hash,
+        problems=list(verified.problems),
+        agreeing=list(verified.agreeing),
+        unreachable=list(verified.unreachable),
+        next_after=followed.last.number if followed.goes_on else None,
+    )
 
 
 def _text(number: int | None) -> str | None:

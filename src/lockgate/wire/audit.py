@@ -32,3 +32,38 @@ class AuditList(BaseModel):
 
     entries: list[AuditView]
     next_page_token: str | None = None
+
+
+class AuditVerification(BaseModel):
+    """What following the hash chain in the database has found."""
+
+    #: Whether nothing is wrong, as far as it was followed.
+    intact: bool
+    #: How many entries were followed.
+    entries: int
+    #: The last of them, and its hash.
+    number: int
+    hash: str
+    #: A sentence each.
+    problems: list[str]
+    #: Places outside the database whose latest checkpoint agrees, and such as could not be asked.
+    agreeing: list[str]
+    unreachable: list[str]
+    #: Call again with this as `after`; null if the end was reached.
+    next_after: int | None
+
+
+class Envelope(BaseModel):
+    """Something that was signed (DSSE)."""
+
+    payloadType: str  # noqa: N815 - DSSE's own name
+    payload: str
+    signatures: list[dict[str, str]]
+
+
+class PublicKey(BaseModel):
+    """What signatures of this server are verified with."""
+
+    key_id: str
+    #: Ed25519, in PEM.
+    public_key: str

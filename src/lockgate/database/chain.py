@@ -1,0 +1,203 @@
+"""Reading the hash chain: its lines, its head, and whether it holds."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, bindparam, select
+from sqlalchemy.orm import Session
+
+from lockgate.audit.chain import START, Link, line, line_hash
+from lockgate.audit.entry import AuditEntry, AuditOutcome
+from lockgate.canonical import canonical
+from lockgate.database.engine import from_ms
+from lockgate.database.tables import audit, chain_head, events
+from lockgate.events.event import event_of
+
+_BATCH = 1000
+# More would only bury the first ones.
+_MOST_PROBLEMS = 20
+_ROWS = select(audit).where(audit.c.id > bindparam("after")).order_by(audit.c.id).limit(bindparam("most"))
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last entry of the log, and which log it is."""
+
+    last: Link
+    log_id: str
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What following some entries of the chain has found."""
+
+    entries: int
+    last: Link
+    #: Whether the chain goes on.
+    goes_on: bool
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An entry as it is stored."""
+
+    number: int
+    line: str
+    hash: str
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether it is what was chained."""
+        return line_hash(self.line) == self.hash
+
+
+def entries(session: Session, *about: ColumnElement[bool]) -> list[Stored]:
+    """Return the entries that are about something, oldest first."""
+    rows = session.execute(select(audit).where(*about).order_by(audit.c.id))
+    return [Stored(row.id, _line(row), row.hash) for row in rows]
+
+
+def head(session: Session) -> Head:
+    """Return the head of the log."""
+    row = session.execute(select(chain_head)).one()
+    return Head(Link(row.number, row.hash), row.log_id)
+
+
+def hash_of(session: Session, number: int) -> str | None:
+    """Return the hash that an entry is stored with, if there is one of this number."""
+    return session.execute(select(audit.c.hash).where(audit.c.id == number)).scalar()
+
+
+def lines(session: Session, after: int, most: int) -> list[str]:
+    """Return the entries after one as lines, made of what the table says now."""
+    return [_line(row) for row in _rows(session, after, most)]
+
+
+def follow(session: Session, after: int, most: int) -> Followed:
+    """Follow the chain from one entry on, and see that each entry is what it was chained as.
+
+    Args:
+        session: A session that reads.
+        after: The number of an entry that has been checked; 0 to begin with the first.
+        most: How many entries to look at.
+    """
+    last = START if after == 0 else Link(after, hash_of(session, after) or "")
+    entries, problems = 0, list[str]()
+    for row in _rows(session, after, most):
+        entries += 1
+        if (problem := _problem(session, row, last)) is not None and len(problems) < _MOST_PROBLEMS:
+            problems.append(problem)
+        last = Link(row.id, row.hash)
+    goes_on = entries == most
+    if not goes_on and (wrong := _wrong_end(session, last)) is not None:
+        problems.append(wrong)
+    return Followed(entries, last, goes_on, tuple(problems))
+
+
+def _rows(session: Session, after: int, most: int) -> Iterator[Row[Any]]:
+    while most > 0:
+        rows = session.execute(_ROWS, {"after": after, "most": min(most, _BATCH)}).all()
+        yield from rows
+        if len(rows) < _BATCH:
+            return
+        after, most = rows[-1].id, most - len(rows)
+
+
+def _problem(session: Session, row: Row[Any], last: Link) -> str | None:
+    """Say how an entry is not what it was chained as, or not where."""
+    if row.id != last.number + 1:
+        return f"After entry {last.number:,} comes entry {row.id:,}: what was between them is missing."
+    if row.previous != last.hash:
+        return f"Entry {row.id:,} was not chained to entry {last.number:,} as it is now."
+    if line_hash(_line(row)) != row.hash or not _is_canonical(row):
+        return f"Entry {row.id:,} is not what was chained: {_altered(session, row)}."
+    return None
+
+
+def _wrong_end(session: Session, last: Link) -> str | None:
+    """Say how the chain's end is not where its head is. Entries that have been written meanwhile are no matter."""
+    found = head(session).last
+    if found.number > last.number and _later(session, last.number):
+        return None
+    if found.number != last.number:
+        return (
+            f"The log ends with entry {last.number:,}, and not with entry {found.number:,}: it was cut off or added to."
+        )
+    if found.hash != last.hash:
+        return f"Entry {last.number:,} is not the one that the log ended with."
+    return None
+
+
+def _later(session: Session, number: int) -> bool:
+    return session.execute(select(audit.c.id).where(audit.c.id > number).limit(1)).first() is not None
+
+
+def _line(row: Row[Any]) -> str:
+    return line(_entry(row), from_ms(row.at), Link(row.id - 1, row.previous))
+
+
+def _entry(row: Row[Any]) -> AuditEntry:
+    return AuditEntry(
+        action=row.action,
+        actor=row.actor,
+        actor_id=row.actor_id,
+        address=row.address,
+        outcome=_outcome(row.outcome),
+        workspace=row.workspace,
+        model_id=row.model_id,
+        model=row.model,
+        version=row.version,
+        target=row.target,
+        request_id=row.request_id,
+        decision_id=row.decision_id,
+        before=_json(row.before),
+        after=_json(row.after),
+        reason=row.reason,
+    )
+
+
+def _outcome(stored: str) -> AuditOutcome:
+    # What somebody has put there is shown as it is, and is not what was chained.
+    return AuditOutcome(stored) if stored in set(AuditOutcome) else stored  # type: ignore[return-value]
+
+
+def _json(stored: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(stored)
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {"not as it was written": stored}
+
+
+def _is_canonical(row: Row[Any]) -> bool:
+    """Say whether the texts of JSON are as they were written: of several texts for one value only that one is."""
+    return all(canonical(_json(text)) == text for text in (row.before, row.after))
+
+
+def _altered(session: Session, row: Row[Any]) -> str:
+    """Say what of an entry was changed, as far as the event that told of it still knows."""
+    told = session.execute(select(events).where(events.c.audit_id == row.id)).first()
+    if told is None:
+        return "something in it was changed, or it in whole"
+    return _difference(row, told) or "something in it was changed of which its event does not tell"
+
+
+def _difference(row: Row[Any], told: Row[Any]) -> str:
+    entry = _entry(row)
+    now: dict[str, Any] = {"action": entry.action, "workspace": entry.workspace, "model": entry.model, "at": row.at}
+    was: dict[str, Any] = {"action": told.type, "workspace": told.workspace, "model": told.model, "at": told.at}
+    with suppress(ValueError):  # An action that there isn't.
+        now, was = {**event_of(entry).data, **now}, {**_json(told.data), **was}
+    changed = [name for name in sorted(now.keys() | was.keys()) if canonical(now.get(name)) != canonical(was.get(name))]
+    return "; ".join(
+        f"its `{name}` is {_shown(now.get(name))}, and its event says {_shown(was.get(name))}" for name in changed
+    )
+
+
+def _shown(value: Any) -> str:
+    text = canonical(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,218 @@
+"""The audit log through the server: exported, verified, signed; decisions as bundles; refused changes on record."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from lockgate.access.attempts import PER_PRINCIPAL
+from tests.house import House
+
+TARGET = "alias:champion"
+
+
+@pytest.fixture
+def proof(house: House, tmp_path: Path) -> Path:
+    """A folder with an export, the server's public key, and a checkpoint that is a little older than the export."""
+    house.promote(house.new_model(), "1", TARGET)
+    for name in ("key", "checkpoint"):
+        (tmp_path / name).write_text(house.cli("vic", "audit", name).stdout)
+    house.new_model()
+    exported = house.cli("max", "audit", "export")
+    assert exported.returncode == 0, exported.stderr
+    (tmp_path / "export").write_text(exported.stdout, encoding="utf-8")
+    return tmp_path
+
+
+def verify(house: House, folder: Path, *more: str) -> tuple[int, str]:
+    files = [word for name in ("export", "checkpoint", "key") for word in (f"--{name}", str(folder / name))]
+    done = house.cli("vic", "audit", "verify", *files, *more)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_log_is_proven_by_the_server_and_without_it(house: House, proof: Path) -> None:
+    done = house.cli("max", "audit", "verify")
+    assert done.returncode == 0, done.stderr
+    assert "each follows the one before it" in done.stdout
+    code, said = verify(house, proof)
+    assert code == 0, said
+    assert "newer than every checkpoint" in said
+    code, said = verify(house, proof, "--json")
+    told = json.loads(said)
+    assert (code, told["intact"], told["signatures_verified"]) == (0, True, True)
+    assert 0 < told["proven_to"] < told["entries"]
+
+
+def test_what_was_done_to_an_export_is_found(house: House, proof: Path) -> None:
+    lines = (proof / "export").read_bytes().splitlines()
+    signed = json.loads(base64.b64decode(json.loads((proof / "checkpoint").read_text())["payload"]))["number"]
+    for changed in (
+        [*lines[:4], lines[4].replace(b'"outcome":"done"', b'"outcome":"refused"'), *lines[5:]],
+        lines[: signed - 1],
+        [*lines[:6], *lines[7:]],
+    ):
+        assert changed != lines
+        (proof / "export").write_bytes(b"\n".join(changed))
+        assert verify(house, proof)[0] == 1
+
+
+def test_a_forged_checkpoint_is_refused(house: House, proof: Path) -> None:
+    told = json.loads((proof / "checkpoint").read_text())
+    stated = {**json.loads(base64.b64decode(told["payload"])), "number": 1}
+    told["payload"] = base64.b64encode(json.dumps(stated).encode()).decode()
+    (proof / "checkpoint").write_text(json.dumps(told))
+    code, said = verify(house, proof)
+    assert code == 1
+    assert "line 1: The signature is not of the given key" in said
+
+
+def test_all_of_the_log_is_for_who_governs(house: House) -> None:
+    for path in ("/audit/export", "/audit/verify"):
+        assert "change policies" in house.call("vic", "GET", path, status=403)["message"]
+    assert house.call("max", "GET", "/audit/verify?max_results=3")["next_after"] == 3
+    found = house.call("max", "GET", "/audit/verify")
+    assert (found["intact"], found["problems"], found["next_after"]) == (True, [], None)
+
+
+def test_who_sees_a_model_exports_what_they_see_of_it(house: House) -> None:
+    model = house.new_model()
+    lines = house.cli("vic", "audit", "export", "--model", model).stdout.splitlines()
+    assert {json.loads(line)["model"] for line in lines} == {model}
+
+
+# Bundles
+
+
+def test_an_auditor_verifies_a_bundle_with_nothing_of_ours(house: House) -> None:
+    model = house.new_model()
+    request = house.promote(model, "1", TARGET)["id"]
+    bundle = json.loads(house.cli("vic", "audit", "bundle", str(request)).stdout)
+    pem = house.cli("vic", "audit", "key").stdout.encode()
+
+    # These lines are those of docs/howto/prove-the-audit-log.md.
+    key = load_pem_public_key(pem)
+    body, kind = base64.b64decode(bundle["payload"]), bundle["payloadType"].encode()
+    signed = b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
+    key.verify(base64.b64decode(bundle["signatures"][0]["sig"]), signed)  # type: ignore[union-attr,call-arg]
+    statement = json.loads(body)
+
+    with pytest.raises(InvalidSignature):
+        key.verify(base64.b64decode(bundle["signatures"][0]["sig"]), signed + b" ")  # type: ignore[union-attr,call-arg]
+    evidence = house.call("vic", "GET", f"/requests/{request}")["evidence"]
+    told = statement["predicate"]
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicateType"] == "urn:lockgate:decision:v1"
+    subjects = {one["name"]: "sha256:" + one["digest"]["sha256"] for one in statement["subject"]}
+    assert subjects[f"models:/{model}/1#evidence"] == evidence["digest"]
+    assert f"models:/{model}/1" in subjects
+    assert (told["decision"]["by"], told["decision"]["target"], told["request"]["requester"]) == ("bot", TARGET, "ada")
+    assert [(one["reviewer"], one["verdict"]) for one in told["request"]["reviews"]] == [("sue", "approve")]
+    assert "approvals" in told["policy"]["source"]
+    exported = house.cli("max", "audit", "export").stdout.splitlines()
+    assert {one["line"] for one in told["log"]["entries"]} <= set(exported)
+    assert [json.loads(one["line"])["action"] for one in told["log"]["entries"]][-1] == "promotion.done"
+
+
+def test_the_command_verifies_a_bundle(house: House, tmp_path: Path) -> None:
+    model = house.new_model(versions=2)
+    house.promote(model, "1", TARGET)
+    house.promote(model, "2", TARGET)
+    back = house.call("oz", "POST", f"/models/{model}/rollback", {"target": TARGET, "reason": "wrong"})
+    (tmp_path / "bundle").write_text(house.cli("vic", "audit", "bundle", "--decision", str(back["id"])).stdout)
+    (tmp_path / "key").write_text(house.cli("vic", "audit", "key").stdout)
+    command = "audit", "verify-bundle", str(tmp_path / "bundle"), "--key", str(tmp_path / "key")
+    done = house.cli("vic", *command)
+    assert done.returncode == 0, done.stderr
+    assert f"{TARGET} of {model}: version 1. wrong" in done.stdout
+    told = json.loads((tmp_path / "bundle").read_text())
+    body = base64.b64decode(told["payload"]).replace(b'"by":"oz"', b'"by":"ed"')
+    (tmp_path / "bundle").write_text(json.dumps({**told, "payload": base64.b64encode(body).decode()}))
+    done = house.cli("vic", *command)
+    assert done.returncode == 1
+    assert "signature" in done.stderr
+
+
+def test_there_is_no_bundle_of_what_was_not_decided(house: House) -> None:
+    request = house.ask(house.new_model(), "1", TARGET)["id"]
+    assert "no decision" in house.call("vic", "GET", f"/requests/{request}/bundle", status=404)["message"]
+    house.call("vic", "GET", "/decisions/99999/bundle", status=404)
+
+
+def test_nothing_is_signed_about_what_was_tampered_with(house: House) -> None:
+    model = house.new_model()
+    request = house.promote(model, "1", TARGET)["id"]
+    change = "UPDATE lockgate_audit SET actor = '{}' WHERE action = 'request.reviewed' AND request_id = {}"
+    house.sql(change.format("sam", request))
+    try:
+        said = house.call("vic", "GET", f"/requests/{request}/bundle", status=409)["message"]
+        assert "is not what was chained" in said
+        done = house.cli("max", "audit", "verify")
+        assert done.returncode == 1
+        assert 'its `actor` is "sam", and its event says "sue"' in done.stderr
+    finally:
+        house.sql(change.format("sue", request))
+    house.call("vic", "GET", f"/requests/{request}/bundle")
+
+
+# Refused changes
+
+
+def refusals(house: House, who: str) -> list[dict[str, object]]:
+    entries = house.call("admin", "GET", "/audit?max_results=200")["entries"]
+    return [entry for entry in entries if entry["actor"] == who and entry["outcome"] == "refused"]
+
+
+def newcomer(house: House, *roles: str) -> str:
+    name = f"someone-{len(house.tokens)}"
+    house.call("admin", "POST", "/principals", {"name": name, "roles": list(roles)})
+    house.tokens[name] = house.call("admin", "POST", "/tokens", {"principal": name})["token"]
+    return name
+
+
+def test_a_refused_change_is_on_record_once(house: House) -> None:
+    who, model = newcomer(house, "viewer"), house.new_model()
+    house.call(who, "PUT", "/policies", {"source": "version: 1\nrules: []\n"}, status=403)
+    [entry] = refusals(house, who)
+    assert (entry["action"], entry["after"]) == ("call.refused", {"call": "PUT /api/lockgate/v1/policies"})
+    assert "may not change policies" in str(entry["reason"])
+    for path in ("registered-models/alias", "runs/create"):
+        answer = house.http(who).post(f"/api/2.0/mlflow/{path}", json={"name": model, "alias": "x", "version": "1"})
+        assert answer.status_code == 403
+    assert len(refusals(house, who)) == 3
+    asked = house.ask(model, "1", TARGET)["id"]
+    house.call(who, "POST", f"/requests/{asked}/promote", {}, status=403)
+    assert [one["action"] for one in refusals(house, who)].count("promotion.refused") == 1
+    assert len(refusals(house, who)) == 4
+    assert not [
+        one
+        for one in house.call(who, "GET", "/audit?max_results=200")["entries"]
+        if one["actor"] == "ada" and one["action"] == "call.refused"
+    ]
+
+
+def test_who_has_no_role_is_on_record_with_what_they_tried(house: House) -> None:
+    who = newcomer(house)
+    house.call(who, "POST", "/requests", {}, status=403)
+    [entry] = refusals(house, who)
+    assert "has no role yet" in str(entry["reason"])
+
+
+def test_what_only_reads_leaves_no_entry(house: House) -> None:
+    who = newcomer(house, "viewer")
+    house.call(who, "GET", "/audit/export", status=403)
+    assert house.http(who).get("/api/2.0/mlflow/webhooks").status_code == 403
+    assert house.http(who).post("/api/2.0/mlflow/runs/search", json={"experiment_ids": ["0"]}).status_code == 200
+    assert refusals(house, who) == []
+
+
+def test_refusals_do_not_fill_the_disk(house: House) -> None:
+    who = newcomer(house, "viewer")
+    for _ in range(PER_PRINCIPAL + 5):
+        house.call(who, "PUT", "/policies", {"source": ""}, status=403)
+    told = refusals(house, who)
+    assert len(told) == PER_PRINCIPAL
+    assert "not recorded before" in str(told[0]["reason"])
+    assert "not recorded before" not in str(told[1]["reason"])
