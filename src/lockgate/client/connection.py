@@ -1,6 +1,8 @@
 """A connection to a Lockgate server, configured by the environment variables of the `mlflow` client."""
 
 import os
+import time
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +21,12 @@ from lockgate.errors import (
 DEFAULT_URI = "http://localhost:5000"
 _API = "/api/lockgate/v1"
 _TIMEOUT = httpx.Timeout(60, connect=10)
+#: How long to wait before each further try, in seconds: together about as long as a server takes to start again.
+_PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0)
+#: What passes: a connection that was cut, or that nobody takes. A name that is not known stays so.
+_PASSING = (httpx.NetworkError, httpx.RemoteProtocolError)
+#: What a load balancer answers that has no server at the moment.
+_AWAY = frozenset({502, 503, 504})
 _ERRORS: dict[str, type[LockgateError]] = {
     kind.code: kind for kind in (AlreadyExists, BadInput, Conflict, NotFound, Refused, Unauthenticated)
 }
@@ -74,18 +82,45 @@ class Connection:
             LockgateError: with what the server said, of the kind that it said.
         """
         given = {name: value for name, value in parameters.items() if value is not None}
-        try:
-            response = self._http.request(method, path, json=body, params=given)
-        except httpx.TransportError as error:
-            raise Unreachable(
-                f"No answer from {self._uri} ({error}). Is the server up, and MLFLOW_TRACKING_URI right?"
-            ) from None
+        request = self._http.build_request(method, path, json=body, params=given, headers=_once(method))
+        response = self._sent(request)
         if not response.is_success:
             raise _error(response, self._uri)
         try:
             return response.json() if response.content else None
         except ValueError:
             raise LockgateError(f"{self._uri} answered, but not with JSON: is it a Lockgate server?") from None
+
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        """Send a call until it is answered: it has a key, so that what is sent twice is made once."""
+        for pause in (*_PAUSES, None):
+            try:
+                response = self._http.send(request)
+            except httpx.TransportError as error:
+                if pause is None or not isinstance(error, _PASSING):
+                    raise Unreachable(
+                        f"No answer from {self._uri} ({error}). Is the server up, and MLFLOW_TRACKING_URI right?"
+                    ) from None
+            else:
+                if pause is None or not _is_worth_repeating(response):
+                    return response
+            time.sleep(pause)
+        raise AssertionError("the last try has no pause")
+
+
+def _once(method: str) -> dict[str, str]:
+    return {} if method == "GET" else {"Idempotency-Key": str(uuid.uuid4())}
+
+
+def _is_worth_repeating(response: httpx.Response) -> bool:
+    """Say whether an answer is that of a load balancer without a server, or of a server that lost its database."""
+    if response.status_code == httpx.codes.CONFLICT:
+        try:
+            return bool(response.json()["details"].get("outcome") == "unknown")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+    return response.status_code in _AWAY
 
 
 def _credentials(environment: Mapping[str, str]) -> httpx.Auth | None:

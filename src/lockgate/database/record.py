@@ -17,6 +17,9 @@ from lockgate.database.visible import is_seen
 from lockgate.events.event import EventType, event_of
 from lockgate.evidence.record import canonical
 
+#: In the `info` of a session that has put something on record.
+ON_RECORD = "lockgate_on_record"
+
 # Composed once: that takes longer than writing.
 _AUDIT = insert(audit).returning(audit.c.id)
 _EVENT = insert(events)
@@ -53,6 +56,7 @@ def record(session: Session, entry: AuditEntry, at: datetime) -> int:
         "data": canonical(event.data),
     }
     session.execute(_EVENT, told)
+    session.info[ON_RECORD] = True
     return number
 
 

@@ -64,6 +64,11 @@ class PromotionRequest:
         Raises:
             Conflict: saying what the request is already.
         """
+        if new not in CHANGES[self.state] and self.state is State.SUPERSEDED:
+            raise Conflict(
+                f"{self.outcome[:1].upper()}{self.outcome[1:]}, so promotion request {self.id} is superseded. If the "
+                "promotion is still wanted, open a new request."
+            )
         if new not in CHANGES[self.state]:
             because = f" ({self.outcome})" if self.outcome else ""
             lift = (

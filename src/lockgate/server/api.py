@@ -14,6 +14,7 @@ from lockgate.promotions.target import Target
 from lockgate.reviews.standing import Verdict
 from lockgate.server import failures, openapi, people, view
 from lockgate.server.calls import Calling, Comment, House, PageSize, PageToken, in_workspace, said
+from lockgate.server.once import OnceRoute
 from lockgate.server.paging import Listing
 from lockgate.wire.audit import AuditList
 from lockgate.wire.errors import ErrorView
@@ -75,6 +76,7 @@ api = FastAPI(
     dependencies=[Depends(in_workspace)],
 )
 failures.install(api)
+api.router.route_class = OnceRoute
 api.include_router(people.router)
 openapi.describe(api)
 
