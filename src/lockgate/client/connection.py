@@ -23,7 +23,7 @@ _API = "/api/lockgate/v1"
 _TIMEOUT = httpx.Timeout(60, connect=10)
 #: How long to wait before each further try, in seconds: together about as long as a server takes to start again.
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0)
-#: What passes: a connection that was cut, or that nobody takes. A name that is not known stays so.
+#: What may pass: a connection that was cut, or that nobody takes.
 _PASSING = (httpx.NetworkError, httpx.RemoteProtocolError)
 #: What a load balancer answers that has no server at the moment.
 _AWAY = frozenset({502, 503, 504})
@@ -90,7 +90,6 @@ class Connection:
             return response.json() if response.content else None
         except ValueError:
             raise LockgateError(f"{self._uri} answered, but not with JSON: is it a Lockgate server?") from None
-
 
     def _sent(self, request: httpx.Request) -> httpx.Response:
         """Send a call until it is answered: it has a key, so that what is sent twice is made once."""
