@@ -23,12 +23,14 @@ class Message:
     Attributes:
         to_database: Whether the server sent it, and not PostgreSQL.
         kind: Its letter: `Q` a statement, `S` the end of a request, `Z` that of an answer.
-        text: The statement, of a `Q`.
+        text: The statement, of a `Q`, and of a `P` or `B`, which prepare and bind one.
+        on_record: Whether the transaction that it belongs to has written to the audit log.
     """
 
     to_database: bool
     kind: str
     text: str = ""
+    on_record: bool = False
 
     @property
     def ends_turn(self) -> bool:
@@ -133,6 +135,7 @@ class CrashProxy:
             self._begin(self._pass_on, database, server, False)
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, to_database: bool) -> None:
+        reader = _Reader()
         try:
             if to_database:
                 length = _exactly(source, 4)
@@ -141,8 +144,8 @@ class CrashProxy:
                 head = _exactly(source, _HEAD.size)
                 kind, length = _HEAD.unpack(head)
                 body = _exactly(source, length - 4)
-                text = body.rstrip(b"\0").decode(errors="replace") if to_database and kind == b"Q" else ""
-                if not self._let_by(Message(to_database, kind.decode("latin-1"), text), sink, head + body):
+                message = reader.read(kind.decode("latin-1"), body) if to_database else Message(False, kind.decode())
+                if not self._let_by(message, sink, head + body):
                     return
         except OSError:
             pass
@@ -167,6 +170,27 @@ class CrashProxy:
             strike.how()
             self.struck.set()
             return False
+
+
+@dataclass
+class _Reader:
+    """Reads what a server sends over one connection."""
+
+    prepared: dict[bytes, str] = field(default_factory=dict)
+    on_record: bool = False
+
+    def read(self, kind: str, body: bytes) -> Message:
+        text = ""
+        match kind:
+            case "Q":
+                text = body.rstrip(b"\0").decode(errors="replace")
+            case "P":
+                name, text_of, _ = body.split(b"\0", 2)
+                text = self.prepared[name] = text_of.decode(errors="replace")
+            case "B":
+                text = self.prepared.get(body.split(b"\0", 2)[1], "")
+        self.on_record = (self.on_record or text.startswith("INSERT INTO lockgate_audit")) and text != "BEGIN"
+        return Message(True, kind, text, self.on_record)
 
 
 def _hang_up(ends: tuple[socket.socket, socket.socket]) -> None:

@@ -1,5 +1,6 @@
 """A connection to a Lockgate server, configured by the environment variables of the `mlflow` client."""
 
+import itertools
 import os
 import time
 import uuid
@@ -21,8 +22,12 @@ from lockgate.errors import (
 DEFAULT_URI = "http://localhost:5000"
 _API = "/api/lockgate/v1"
 _TIMEOUT = httpx.Timeout(60, connect=10)
-#: How long to wait before each further try, in seconds: together about as long as a server takes to start again.
-_PAUSES = (0.2, 0.5, 1.0, 2.0, 3.0)
+#: For how long to try again, in seconds: longer than a server takes to start again; but where nobody has answered at
+#: all, the address may be wrong.
+_PATIENCE = 20.0
+_PATIENCE_AT_A_CLOSED_DOOR = 2.0
+#: How long to wait before the second try, and twice as long before each further one, in seconds.
+_FIRST_PAUSE = 0.2
 #: What may pass: a connection that was cut, or that nobody takes.
 _PASSING = (httpx.NetworkError, httpx.RemoteProtocolError)
 #: What a load balancer answers that has no server at the moment.
@@ -93,19 +98,24 @@ class Connection:
 
     def _sent(self, request: httpx.Request) -> httpx.Response:
         """Send a call until it is answered: it has a key, so that what is sent twice is made once."""
-        for pause in (*_PAUSES, None):
+        waited = 0.0
+        patience = _PATIENCE
+        for tries in itertools.count():
             try:
                 response = self._http.send(request)
+                if waited >= patience or not _is_worth_repeating(response):
+                    return response
             except httpx.TransportError as error:
-                if pause is None or not isinstance(error, _PASSING):
+                if tries == 0 and isinstance(error, httpx.ConnectError):
+                    patience = _PATIENCE_AT_A_CLOSED_DOOR
+                if waited >= patience or not isinstance(error, _PASSING):
                     raise Unreachable(
                         f"No answer from {self._uri} ({error}). Is the server up, and MLFLOW_TRACKING_URI right?"
                     ) from None
-            else:
-                if pause is None or not _is_worth_repeating(response):
-                    return response
+            pause = min(_FIRST_PAUSE * 2**tries, patience - waited)
             time.sleep(pause)
-        raise AssertionError("the last try has no pause")
+            waited += pause
+        raise AssertionError("a count has no end")
 
 
 def _once(method: str) -> dict[str, str]:
