@@ -70,7 +70,7 @@ def test_a_session_begun_at_one_is_one_at_the_other_and_ends_at_both(pair: Pair)
             assert browser.get(f"{house.uri}/lockgate/requests").status_code == 200
         one.call("admin", "DELETE", "/principals/vic/sessions")
         for house in pair:
-            assert browser.get(f"{house.uri}/lockgate/requests").status_code == 303
+            assert browser.get(f"{house.uri}/lockgate/requests").status_code == 401
 
 
 def test_guesses_are_counted_together(pair: Pair) -> None:

@@ -18,7 +18,7 @@ from lockgate.database import places
 from lockgate.database.engine import now, to_ms
 from lockgate.database.places import KnownFile, KnownPlace
 from lockgate.errors import Conflict, LockgateError
-from lockgate.evidence.manifest import Hashing
+from lockgate.evidence.manifest import Hashing, load_format
 from lockgate.registry.listing import Changed, Listed, Place, Unreachable, Unverifiable, fingerprint
 from lockgate.registry.places import place_at
 from lockgate.registry.transaction import reading, transaction
@@ -113,6 +113,7 @@ class Hasher:
 
     def _run(self) -> None:
         _give_way()
+        load_format()
         while not self._stopped.is_set():
             _woken.clear()
             try:
