@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup browser deployed demo test bench check format clean
+.PHONY: help setup browser deployed demo test race crash bench check format clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -29,6 +29,12 @@ demo: $(STAMP)  ## play a promotion end to end on real data (KEEP=1 leaves the s
 
 test: $(STAMP) browser deployed  ## run all tests, on SQLite and on a PostgreSQL that they start
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+race: $(STAMP)  ## 10,000 rounds of conflicting changes on three instances (ROUNDS=500 for fewer)
+	@LOCKGATE_RACE_ROUNDS=$(or $(ROUNDS),10000) $(BIN)/python -m pytest -s tests/adversarial/test_race_of_many.py
+
+crash: $(STAMP)  ## kill the server, and PostgreSQL, at each turn of a promotion (POINTS=20 for some)
+	@LOCKGATE_CRASH_POINTS=$(or $(POINTS),turns) $(BIN)/python -m pytest -s tests/adversarial/test_crash_proxy.py
 
 bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, the proof of the audit log, and hashing (GIGABYTES=10 for the large one)
 	@$(BIN)/python -m bench.promotions

@@ -93,6 +93,22 @@ class ConflictOnRecord(Conflict):
     keeps_writes = True
 
 
+class Outdated(Conflict):
+    """This server is older than the database and may not write: restart it with the new version, or call another."""
+
+
+class OutcomeUnknown(Conflict):
+    """The database was lost while a change was being committed, and nobody knows whether it was: look, or repeat the
+    call with the same `Idempotency-Key`."""
+
+
+class KeyReused(LockgateError):
+    """An `Idempotency-Key` that another call had: take a new key for each call."""
+
+    code = "INVALID_PARAMETER_VALUE"
+    status = 422
+
+
 class RefusedByDatabase(LockgateError):
     """The database could not take a value, such as one that is too long: shorten or mend it."""
 

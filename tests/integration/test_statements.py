@@ -18,9 +18,9 @@ rules:
         expr: metrics.val_auc >= 0.8
     approvals: {required: 1, from: [group:senior]}
 """
-#: Of all that a promotion needs, from the token to the event. Whoever raises it says why. 25, and those that ask for the
-#: run and the logged model of a `runs:/` source.
-MOST = 27
+#: Of all that a promotion needs, from the token to the event. Whoever raises it says why. 25, those that ask for the run
+#: and the logged model of a `runs:/` source, and whether this server may still write to the database (`writers`).
+MOST = 28
 #: Other servers of the tests use the same PostgreSQL; the least of several promotions is what one needs.
 TRIED = 4
 

@@ -20,6 +20,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 def engine(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> Engine:
     engine = engine_for(real_uri(new_database(request.param)))
     tables.policies.create(engine)
+    tables.writers.create(engine)
     return engine
 
 

@@ -1,6 +1,9 @@
 """A connection to a Lockgate server, configured by the environment variables of the `mlflow` client."""
 
+import itertools
 import os
+import time
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +22,16 @@ from lockgate.errors import (
 DEFAULT_URI = "http://localhost:5000"
 _API = "/api/lockgate/v1"
 _TIMEOUT = httpx.Timeout(60, connect=10)
+#: For how long to try again, in seconds: longer than a server takes to start again; but where nobody has answered at
+#: all, the address may be wrong.
+_PATIENCE = 20.0
+_PATIENCE_AT_A_CLOSED_DOOR = 2.0
+#: How long to wait before the second try, and twice as long before each further one, in seconds.
+_FIRST_PAUSE = 0.2
+#: What may pass: a connection that was cut, or that nobody takes.
+_PASSING = (httpx.NetworkError, httpx.RemoteProtocolError)
+#: What a load balancer answers that has no server at the moment.
+_AWAY = frozenset({502, 503, 504})
 _ERRORS: dict[str, type[LockgateError]] = {
     kind.code: kind for kind in (AlreadyExists, BadInput, Conflict, NotFound, Refused, Unauthenticated)
 }
@@ -96,15 +109,46 @@ class Connection:
         self, method: str, path: str, body: Mapping[str, Any] | None, parameters: Mapping[str, str | int | None]
     ) -> httpx.Response:
         given = {name: value for name, value in parameters.items() if value is not None}
-        try:
-            response = self._http.request(method, path, json=body, params=given)
-        except httpx.TransportError as error:
-            raise Unreachable(
-                f"No answer from {self._uri} ({error}). Is the server up, and MLFLOW_TRACKING_URI right?"
-            ) from None
+        request = self._http.build_request(method, path, json=body, params=given, headers=_once(method))
+        response = self._sent(request)
         if not response.is_success:
             raise _error(response, self._uri)
         return response
+
+    def _sent(self, request: httpx.Request) -> httpx.Response:
+        """Send a call until it is answered: it has a key, so that what is sent twice is made once."""
+        waited = 0.0
+        patience = _PATIENCE
+        for tries in itertools.count():
+            try:
+                response = self._http.send(request)
+                if waited >= patience or not _is_worth_repeating(response):
+                    return response
+            except httpx.TransportError as error:
+                if tries == 0 and isinstance(error, httpx.ConnectError):
+                    patience = _PATIENCE_AT_A_CLOSED_DOOR
+                if waited >= patience or not isinstance(error, _PASSING):
+                    raise Unreachable(
+                        f"No answer from {self._uri} ({error}). Is the server up, and MLFLOW_TRACKING_URI right?"
+                    ) from None
+            pause = min(_FIRST_PAUSE * 2**tries, patience - waited)
+            time.sleep(pause)
+            waited += pause
+        raise AssertionError("a count has no end")
+
+
+def _once(method: str) -> dict[str, str]:
+    return {} if method == "GET" else {"Idempotency-Key": str(uuid.uuid4())}
+
+
+def _is_worth_repeating(response: httpx.Response) -> bool:
+    """Say whether an answer is that of a load balancer without a server, or of a server that lost its database."""
+    if response.status_code == httpx.codes.CONFLICT:
+        try:
+            return bool(response.json()["details"].get("outcome") == "unknown")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+    return response.status_code in _AWAY
 
 
 def _credentials(environment: Mapping[str, str]) -> httpx.Auth | None:

@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
+from lockgate.database.writers import check_may_write
 from lockgate.errors import BadInput
 
 #: How long a writer waits for its turn, in seconds.
@@ -25,6 +26,8 @@ LOCK_TIMEOUT = 20
 _POOL_SIZE = 20
 _READS = "lockgate_reads"
 _WRITES = "lockgate_writes"
+#: Option of a connection that migrates: it writes, whatever writers the database lets in.
+MIGRATES = "lockgate_migrates"
 _LAST_USED = "lockgate_last_used"
 #: After how long without use a connection may have gone, with its server or on the way to it.
 _IDLE_SECONDS = 1.0
@@ -115,13 +118,20 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Any) -> None:
-    writes = connection.get_execution_options().get(_WRITES, False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    options = connection.get_execution_options()
+    writes = options.get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes or options.get(MIGRATES, False) else "BEGIN")
+    if writes:
+        check_may_write(connection)
 
 
 def _begin_postgresql(connection: Any) -> None:
-    if not connection.get_execution_options().get(_READS, False):
-        connection.exec_driver_sql("BEGIN")
+    options = connection.get_execution_options()
+    if options.get(_READS, False):
+        return
+    connection.exec_driver_sql("BEGIN")
+    if options.get(_WRITES, False):
+        check_may_write(connection)
 
 
 class WritingSession(Session):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 
 from alembic import command
@@ -13,53 +14,104 @@ from mlflow.store.db.utils import (
     _verify_schema,
     create_sqlalchemy_engine_with_retry,
 )
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, select, text
 
-from lockgate.database.engine import engine_for
+from lockgate.database.engine import MIGRATES, engine_for
+from lockgate.database.tables import writers
+from lockgate.database.writers import SCHEMA
+from lockgate.errors import BadInput
 
 VERSION_TABLE = "lockgate_alembic_version"
 #: Any number that nobody else in the database uses for an advisory lock: "lockgate" as bytes, cut to 63 bits.
 _MIGRATION_LOCK = int.from_bytes(b"lockgate") >> 1
 
 
+class Schema(StrEnum):
+    """What the schema of our tables is to this code, in the words of `/readyz`."""
+
+    CURRENT = "ok"
+    BEHIND = "behind: start a server, which migrates the database"
+    #: A newer version of Lockgate has migrated the database, and this one still works with it.
+    AHEAD = "ahead"
+    TOO_NEW = "this server is older than the database and only reads; restart it with the new version"
+
+
 def prepare_database(uri: str) -> None:
     """Create or take over a database.
 
     MLflow's tables are created if they are missing. If they are there but of another schema, MLflow says so
-    and nothing is changed. Ours are created or upgraded; a lock lets one process do it at a time.
+    and nothing is changed. Ours are created or upgraded. A lock lets one server do all that at a time, on whatever
+    host. A database that a newer Lockgate migrated is taken as it is, as long as this one may write to it.
 
     Args:
         uri: The database, as `real_uri` returns it.
 
     Raises:
         MlflowException: if MLflow's schema is not the one of the installed MLflow.
+        BadInput: if our schema is too new for this code.
     """
-    # MLflow's migrations rebuild tables on SQLite and must not run on our engine, which enforces foreign keys.
-    mlflow_engine = create_sqlalchemy_engine_with_retry(uri)
-    try:
-        _safe_initialize_tables(mlflow_engine)
-        _verify_schema(mlflow_engine)
-    finally:
-        mlflow_engine.dispose()
-    with alone(engine_for(uri)) as connection:
-        command.upgrade(_config(connection), "head")
+    engine = engine_for(uri)
+    with _turn(engine):
+        # MLflow's migrations rebuild tables on SQLite and must not run on our engine, which enforces foreign keys.
+        mlflow_engine = create_sqlalchemy_engine_with_retry(uri)
+        try:
+            _safe_initialize_tables(mlflow_engine)
+            _verify_schema(mlflow_engine)
+        finally:
+            mlflow_engine.dispose()
+        with engine.execution_options(**{MIGRATES: True}).begin() as connection:
+            _migrate(connection)
 
 
 @contextmanager
 def alone(engine: Engine) -> Iterator[Connection]:
-    """Run the block in a transaction that changes what the database consists of; no other process does at that time."""
-    with engine.execution_options(lockgate_writes=True).begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+    """Run the block in a transaction that changes what the database consists of; no other server does at that time."""
+    with engine.execution_options(**{MIGRATES: True}).begin() as connection:
+        _take_turn(connection)
         yield connection
 
 
-def schema_is_current(engine: Engine) -> bool:
-    """Say whether our tables are of the schema that this code expects."""
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """Keep other servers from preparing the same database at the same time."""
+    if engine.dialect.name != "postgresql":
+        yield  # a file, where MLflow's own lock on a file serves for its tables, and writing itself for ours
+        return
+    with engine.begin() as connection:
+        _take_turn(connection)
+        yield
+
+
+def _take_turn(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+
+
+def _migrate(connection: Connection) -> None:
+    match _state(connection):
+        case Schema.BEHIND:
+            command.upgrade(_config(connection), "head")
+        case Schema.TOO_NEW:
+            raise BadInput(
+                f"A newer version of Lockgate has migrated this database, and this one (which knows schema {SCHEMA}) "
+                "would do harm to it. Nothing was changed. Start the new version."
+            )
+
+
+def schema_of(engine: Engine) -> Schema:
+    """Say what the schema of our tables in a database is to this code."""
     with engine.connect() as connection:
-        found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-        expected = ScriptDirectory.from_config(_config(connection)).get_current_head()
-        return found.get_current_revision() == expected
+        return _state(connection)
+
+
+def _state(connection: Connection) -> Schema:
+    found = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    scripts = ScriptDirectory.from_config(_config(connection))
+    if found == scripts.get_current_head():
+        return Schema.CURRENT
+    if found is None or found in {script.revision for script in scripts.walk_revisions()}:
+        return Schema.BEHIND
+    return Schema.TOO_NEW if connection.execute(select(writers.c.minimum)).scalar_one() > SCHEMA else Schema.AHEAD
 
 
 def _config(connection: Connection) -> Config:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, bindparam, event, insert, or_, select, text, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from lockgate.access.calls import current_call
 from lockgate.access.principals import Principal
@@ -19,6 +19,9 @@ from lockgate.database.engine import WritingSession, from_ms, to_ms
 from lockgate.database.tables import audit, chain_head, events, models
 from lockgate.database.visible import is_seen
 from lockgate.events.event import EventType, event_of
+
+#: In the `info` of a session that has put something on record.
+ON_RECORD = "lockgate_on_record"
 
 # Composed once: that takes longer than writing.
 _HEAD = select(chain_head.c.number, chain_head.c.hash).with_for_update()  # nothing on SQLite: the whole file is locked
@@ -35,6 +38,8 @@ _AT_ONCE = text(
     "UPDATE lockgate_chain_head SET number = :last_number, hash = :last_hash"
 )
 _UNWRITTEN = "lockgate_unwritten_entries"
+#: How much there was to write at each savepoint.
+_MARKS = "lockgate_marks"
 
 
 def record(session: Session, entry: AuditEntry, at: datetime) -> None:
@@ -45,11 +50,12 @@ def record(session: Session, entry: AuditEntry, at: datetime) -> None:
     """
     if entry.outcome is AuditOutcome.REFUSED:
         current_call().is_on_record = True
+    session.info[ON_RECORD] = True
     session.info.setdefault(_UNWRITTEN, []).append((entry, at))
 
 
 @event.listens_for(WritingSession, "before_commit")
-def _write(session: Session) -> None:
+def write_record(session: Session) -> None:
     """Write what was put on record, whoever commits. What is committed to a savepoint is not yet."""
     if session.in_nested_transaction():
         return
@@ -72,12 +78,17 @@ def _write(session: Session) -> None:
         session.execute(_ADVANCE, advance)
 
 
-@event.listens_for(WritingSession, "after_rollback")
-def _forget(session: Session) -> None:
-    """Forget what was put on record with what is undone. Nothing of ours goes on record within a savepoint."""
-    if session.in_nested_transaction():
-        return
-    session.info.pop(_UNWRITTEN, None)
+@event.listens_for(WritingSession, "after_transaction_create")
+def _mark(session: Session, begun: SessionTransaction) -> None:
+    if begun.nested:
+        session.info.setdefault(_MARKS, {})[begun] = len(session.info.get(_UNWRITTEN, ()))
+
+
+@event.listens_for(WritingSession, "after_soft_rollback")
+def _forget(session: Session, undone: SessionTransaction) -> None:
+    """Forget what was put on record with what is undone: all of it, or what came since a savepoint."""
+    kept = session.info.get(_MARKS, {}).get(undone, 0) if undone.nested else 0
+    del session.info.get(_UNWRITTEN, [])[kept:]
 
 
 def _row(entry: AuditEntry, at: datetime, last: Link, following: Link) -> dict[str, Any]:

@@ -106,19 +106,16 @@ def live(session: Session, model_id: str, target: Target | None = None) -> list[
     return [_request(row) for row in rows]
 
 
-def superseded_before(session: Session, request: PromotionRequest) -> PromotionRequest | None:
-    """Return the request for the same thing just before this one, if it was superseded."""
-    row = session.execute(
-        _SELECT.where(
-            requests.c.version_id == request.version_id,
-            requests.c.target == str(request.target),
-            requests.c.id < request.id,
-        )
-        .order_by(requests.c.id.desc())
-        .limit(1)
-    ).first()
-    before = _request(row) if row else None
-    return before if before is not None and before.state is State.SUPERSEDED else None
+def superseded_last(
+    session: Session, version_id: str, target: Target, before: int | None = None
+) -> PromotionRequest | None:
+    """Return the newest request of a version for a target, or the newest before a request, if it was superseded."""
+    wanted = [requests.c.version_id == version_id, requests.c.target == str(target)]
+    if before is not None:
+        wanted.append(requests.c.id < before)
+    row = session.execute(_SELECT.where(*wanted).order_by(requests.c.id.desc()).limit(1)).first()
+    found = _request(row) if row else None
+    return found if found is not None and found.state is State.SUPERSEDED else None
 
 
 def overdue(session: Session, workspace: str, now: datetime) -> list[str]:

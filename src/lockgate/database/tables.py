@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -484,4 +485,22 @@ events = Table(
     Column("model", _NAME),
     Column("data", Text, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# Calls that named themselves by an `Idempotency-Key`, and how they were answered; forgotten after a day.
+calls = Table(
+    "lockgate_calls",
+    metadata,
+    Column("key", String(64), primary_key=True),  # SHA-256 of the principal and the key
+    Column("call", String(64), nullable=False),  # SHA-256 of what was called
+    Column("status", Integer, nullable=False),
+    Column("answer", LargeBinary, nullable=False),  # encrypted with the key, which nothing here tells
+    Column("at", BigInteger, nullable=False, index=True),
+)
+
+# One row: the oldest schema whose servers may still write. See `writers`.
+writers = Table(
+    "lockgate_writers",
+    metadata,
+    Column("minimum", Integer, primary_key=True, autoincrement=False),
 )

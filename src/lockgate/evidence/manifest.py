@@ -6,13 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cached_property
-from pathlib import PurePosixPath
+from importlib import import_module
 from typing import Any
-
-from google.protobuf import json_format
-from model_signing._hashing.hashing import Digest
-from model_signing._signing.signing import Payload
-from model_signing.manifest import FileManifestItem, Manifest, SerializationType
 
 # More would only bury the first ones.
 _MOST_CHANGES = 50
@@ -92,19 +87,18 @@ class Artifacts:
                 return [f"the files can't be verified: {self.reason}"]
 
 
+def load_format() -> Any:
+    """Return the module that makes statements, imported when it is first needed: a server starts without it, and loads
+    it in the background."""
+    return import_module("lockgate.evidence.openssf")
+
+
 def statement(files: tuple[FileDigest, ...]) -> dict[str, Any]:
     """Return the in-toto statement that OpenSSF model signing makes of files: what would be signed.
 
     The subject has the same name whatever the location is called: equal files have equal statements.
     """
-    items = [
-        FileManifestItem(path=PurePosixPath(file.path), digest=Digest("sha256", bytes.fromhex(file.sha256)))
-        for file in files
-    ]
-    # Links inside the location are followed (`lockgate.registry.folders`), and that is what this says.
-    method = SerializationType.from_args({"method": "files", "hash_type": "sha256", "allow_symlinks": True})
-    payload = Payload(Manifest("model", items, method))
-    stated: dict[str, Any] = json_format.MessageToDict(payload.statement.pb)
+    stated: dict[str, Any] = load_format().statement((file.path, file.sha256) for file in files)
     return stated
 
 

@@ -64,6 +64,8 @@ class PromotionRequest:
         Raises:
             Conflict: saying what the request is already.
         """
+        if new not in CHANGES[self.state] and self.state is State.SUPERSEDED:
+            raise Conflict(f"{self.overtaken} If the promotion is still wanted, open a new request.")
         if new not in CHANGES[self.state]:
             because = f" ({self.outcome})" if self.outcome else ""
             lift = (
@@ -73,6 +75,11 @@ class PromotionRequest:
                 f"Promotion request {self.id} is {self.state}{because}, and nothing changes that any more. If the "
                 f"promotion is still wanted, open a new request{lift}."
             )
+
+    @property
+    def overtaken(self) -> str:
+        """What became of a request that was superseded: a sentence."""
+        return f"{self.outcome[:1].upper()}{self.outcome[1:]}, so promotion request {self.id} is superseded."
 
     def has_expired(self, now: datetime) -> bool:
         """Say whether a live request has run out of time."""

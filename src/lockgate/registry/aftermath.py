@@ -23,7 +23,8 @@ def settle(mutation: Mutation, changes: Sequence[Change], promoted_request: int 
 
 
 def _supersede(mutation: Mutation, change: Change, promoted_request: int | None) -> None:
-    outcome = f"{mutation.caller.principal.name} moved {change.target} to version {max(change.gained)}"
+    by = f"request {promoted_request}, by" if promoted_request is not None else "by"
+    outcome = f"version {max(change.gained)} took {change.target} first ({by} {mutation.caller.principal.name})"
     for request in requests.live(mutation.session, mutation.model.id, change.target):
         if request.id == promoted_request:
             continue

@@ -4,27 +4,31 @@ written by anybody and count for nothing here.
 
 import os
 import posixpath
+import time
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from lockgate.access.principals import current_caller
 from lockgate.database import authors
 from lockgate.registry.sealing import Serving, refuse_if_sealed, refuse_if_serving
-from lockgate.registry.transaction import transaction
+from lockgate.registry.transaction import ambient_session, transaction
 
 RUN = "run"
 LOGGED_MODEL = "model"
 ARTIFACTS = "artifacts"
 
 _FORGET_AFTER = 100_000
+_REMEMBERED_SECONDS = 60.0
 
 
 class Authorship:
     """Writes down, once each, that a principal had a hand in something.
 
-    What has been written is remembered, so that a training loop that logs a thousand metrics pays once.
+    What has been written is remembered for a minute, so that a training loop that logs a thousand metrics pays once in
+    that time; and no longer than connections last: behind a new one there may be a standby, or a restored backup, that
+    has not got it.
 
     Args:
         engine: The registry's database, where our tables are.
@@ -34,7 +38,8 @@ class Authorship:
     def __init__(self, engine: Engine, destination: str) -> None:
         self._engine = engine
         self.destination = destination
-        self._written: set[tuple[str, str, int]] = set()
+        self._written: dict[tuple[str, str, int], float] = {}
+        event.listen(engine, "connect", lambda _connection, _record: self._written.clear())
 
     def refuse_if_sealed(self, place: str, and_below: bool = False) -> None:
         """Refuse to change files of an approved version: see `lockgate.registry.sealing`."""
@@ -54,13 +59,16 @@ class Authorship:
         if not thing or not isinstance(thing, str) or "\0" in thing:
             return
         who = current_caller().principal.id
-        if (kind, thing, who) in self._written:
+        began = time.monotonic()
+        if began - self._written.get((kind, thing, who), -_REMEMBERED_SECONDS) < _REMEMBERED_SECONDS:
             return
         with transaction(self._engine) as session:
             authors.add(session, kind, thing, who)
+        if ambient_session(self._engine) is not None:
+            return  # It is written as soon as that transaction is, if it is.
         if len(self._written) >= _FORGET_AFTER:
             self._written.clear()
-        self._written.add((kind, thing, who))
+        self._written[kind, thing, who] = began
 
     def note_folder(self, place: str) -> None:
         """Note that the caller has a hand in the files of the run or logged model in whose folder a place is."""

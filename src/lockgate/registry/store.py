@@ -32,6 +32,7 @@ from mlflow.utils.validation import (
     _validate_registered_model_tag,
 )
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from lockgate.access.principals import LOCKGATE, calling, current_caller
 from lockgate.access.roles import Permission
@@ -493,7 +494,9 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             with self.ManagedSessionMaker() as session:
                 number = int(self._get_sql_model_version(session, name, version).version)
                 held = pointers.read(session, self.workspace, name).of(target)
-        except MlflowException:
+        except MlflowException as error:
+            if isinstance(error.__cause__, SQLAlchemyError):
+                raise
             return False  # MLflow's own method says what is wrong with the name or version.
         if not self.gate.is_closed(name, target):
             self.gate.observe(name, number, target)

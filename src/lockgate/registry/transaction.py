@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 
 from mlflow.exceptions import MlflowException
@@ -10,14 +10,22 @@ from mlflow.protos.databricks_pb2 import ErrorCode
 from mlflow.store.db.utils import _get_routing_session_maker
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import Session, SessionTransaction, sessionmaker
 
 from lockgate.database.engine import reading_engine, reading_session, writing_session
-from lockgate.errors import Conflict, LockgateError, RefusedByDatabase
+from lockgate.database.record import write_record
+from lockgate.errors import Conflict, LockgateError, OutcomeUnknown, RefusedByDatabase
+from lockgate.registry.one_call import held_session, hold, waits_for_answer
 
 _logger = logging.getLogger("lockgate.registry")
 
 BUSY = "The database is busy with other changes. Try again in a moment."
+LOST = "The connection to the database was lost before anything was changed. Try again in a moment."
+UNKNOWN = (
+    "The connection to the database was lost while this change was being committed, so it is unknown whether it was "
+    "made. Look before you try again; a call of Lockgate's own API that had an Idempotency-Key tells when it is "
+    "repeated with the same one."
+)
 REFUSED_VALUE = (
     "The database can't take one of the values: it is too long or too large, or holds characters that can't be stored."
 )
@@ -28,9 +36,10 @@ _ambient: ContextVar[Session | None] = ContextVar("lockgate_ambient_session", de
 
 
 def ambient_session(engine: Engine) -> Session | None:
-    """Return the session of the transaction that this code runs in, if it is on this database."""
+    """Return the session of the transaction that this code runs in, or that its call holds open, if it is on this
+    database."""
     session = _ambient.get()
-    return session if session is not None and _on(session, engine) else None
+    return session if session is not None and _on(session, engine) else held_session(engine)
 
 
 def _on(session: Session, engine: Engine) -> bool:
@@ -42,32 +51,74 @@ def transaction(engine: Engine) -> Iterator[Session]:
     """Run the block in one transaction; inside another one on the same database, as part of it.
 
     It commits at the end. An exception undoes everything, but for a `LockgateError` that keeps its writes: a
-    refusal that is put on record.
+    refusal that is put on record. In a call that is made once, what is on record waits for the answer
+    (`lockgate.registry.one_call`).
 
     Raises:
         Conflict: if the database did not let us have our turn, or a constraint says somebody else was first.
+        Outdated: if this server is older than the database.
+        OutcomeUnknown: if the database was lost while it committed.
     """
-    joined = ambient_session(engine)
-    if joined is not None:
-        yield joined
+    outer = _ambient.get()
+    if outer is not None and _on(outer, engine):
+        yield outer
         return
-    with writing_session(engine) as session:
-        begun = session.begin()
-        token = _ambient.set(session)
+    held = held_session(engine)
+    with ExitStack() as keeping:
+        session = held or keeping.enter_context(writing_session(engine))
+        begun = session.begin() if held is None else session.begin_nested()
         try:
-            with _told_by_us():
-                yield session
+            with told_by_us():
+                with _ambience(session):
+                    yield session
                 # MLflow rolls back and tries again in places; what we locked and wrote before would be gone unseen.
-                if session.get_transaction() is not begun:
+                if not begun.is_active:
                     raise Conflict("Somebody else changed this model at the same moment. Try again.")
-                session.commit()
+                _keep(session, begun, keeping)
         except LockgateError as error:
-            if error.keeps_writes and session.get_transaction() is begun:
-                with _told_by_us():
-                    session.commit()
+            if error.keeps_writes and begun.is_active:
+                with told_by_us():
+                    _keep(session, begun, keeping)
             raise
         finally:
-            _ambient.reset(token)
+            if held is not None and begun.is_active:
+                begun.rollback()
+
+
+@contextmanager
+def _ambience(session: Session) -> Iterator[None]:
+    token = _ambient.set(session)
+    try:
+        yield
+    finally:
+        _ambient.reset(token)
+
+
+def _keep(session: Session, begun: SessionTransaction, keeping: ExitStack) -> None:
+    """Commit what a block has written, or hold it until the call is answered."""
+    if begun.nested:
+        begun.commit()
+    elif waits_for_answer(session):
+        hold(session, keeping.pop_all())
+    else:
+        commit(session)
+
+
+def commit(session: Session) -> None:
+    """Commit a transaction.
+
+    Raises:
+        OutcomeUnknown: if the database was lost meanwhile.
+    """
+    session.flush()
+    write_record(session)
+    try:
+        session.commit()
+    except OperationalError as error:
+        if not error.connection_invalidated:
+            raise
+        _logger.warning("The database was lost during a commit: %s", type(error.orig).__name__)
+        raise OutcomeUnknown(UNKNOWN, outcome="unknown") from error
 
 
 @contextmanager
@@ -81,7 +132,7 @@ def reading(engine: Engine) -> Iterator[Session]:
     if joined is not None:
         yield joined
         return
-    with reading_session(engine) as session, _told_by_us():
+    with reading_session(engine) as session, told_by_us():
         yield session
 
 
@@ -92,18 +143,22 @@ def asking(engine: Engine) -> Iterator[Connection]:
     Raises:
         LockgateError: in place of the database's own errors, which show statements.
     """
-    with _told_by_us(), reading_engine(engine).connect() as connection:
+    with told_by_us(), reading_engine(engine).connect() as connection:
         yield connection
 
 
 @contextmanager
-def _told_by_us() -> Iterator[None]:
-    """Say in a sentence what the database refused: to the caller never the statement or its values."""
+def told_by_us() -> Iterator[None]:
+    """Say in a sentence what the database refused: to the caller never the statement or its values.
+
+    Raises:
+        LockgateError: in place of the database's own errors.
+    """
     try:
         yield
     except OperationalError as error:
         _logger.warning("The database was busy or gone: %s", type(error.orig).__name__)
-        raise Conflict(BUSY) from error
+        raise Conflict(LOST if error.connection_invalidated else BUSY) from error
     except IntegrityError as error:
         raise Conflict("Somebody else changed the same thing at the same moment. Look again.") from error
     except (DataError, OverflowError, UnicodeError) as error:

@@ -16,6 +16,7 @@ from lockgate.promotions.target import Target
 from lockgate.reviews.standing import Verdict
 from lockgate.server import doctor, failures, openapi, people, view
 from lockgate.server.calls import Calling, Comment, House, PageSize, PageToken, in_workspace, said
+from lockgate.server.once import OnceRoute
 from lockgate.server.paging import Listing
 from lockgate.wire.audit import AuditList, AuditVerification, Envelope, PublicKey
 from lockgate.wire.errors import ErrorView
@@ -79,6 +80,7 @@ api = FastAPI(
     dependencies=[Depends(in_workspace)],
 )
 failures.install(api)
+api.router.route_class = OnceRoute
 api.include_router(people.router)
 api.include_router(doctor.router)
 openapi.describe(api)

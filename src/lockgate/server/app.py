@@ -1,7 +1,11 @@
 """The whole application: our routes in front, MLflow behind them, the edge around both."""
 
 import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
+import anyio
 from fastapi import FastAPI
 from mlflow.server import app as flask_app
 from mlflow.server.fastapi_security import init_fastapi_security
@@ -33,9 +37,14 @@ def create_app() -> ASGIApp:
     identity = identity_file(settings.identity_file)
     keep_secrets_out()
     house = stores()
-    Hasher(house.registry.engine).start()
     Checkpointer(house.registry.engine, Schedule.read()).start()
-    app = FastAPI(title="Lockgate", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Lockgate",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=partial(_hashing, Hasher(house.registry.engine)),
+    )
     init_fastapi_security(app)
     failures.install(app, Drawing(settings).told)
     app.include_router(health.router)
@@ -56,3 +65,11 @@ def create_app() -> ASGIApp:
     limited = Limits(app, settings, open_to_all)
     edge = GivenCookies(Edge(limited, house.registry.engine, settings, authentication, open_to_all))
     return Origins(BrowserHeaders(edge, settings), identity.trusted_proxies, settings.behind_proxy)
+
+
+@asynccontextmanager
+async def _hashing(hasher: Hasher, _app: FastAPI) -> AsyncIterator[None]:
+    """Hash files as long as the worker serves; what it has in hand at the end is left to others."""
+    hasher.start()
+    yield
+    await anyio.to_thread.run_sync(hasher.stop)

@@ -14,6 +14,7 @@ from lockgate.gates.policy import Duration
 from lockgate.promotions.target import Target
 from lockgate.server import people_view
 from lockgate.server.calls import Calling, House
+from lockgate.server.once import OnceRoute
 from lockgate.wire.people import (
     AccessBody,
     AccessPlanView,
@@ -37,7 +38,7 @@ from lockgate.workflow.people import NewPrincipal, Replacement
 
 MAX_LIFETIME = timedelta(days=3650)
 
-router = APIRouter()
+router = APIRouter(route_class=OnceRoute)
 _duration: TypeAdapter[Duration] = TypeAdapter(Duration)
 _Word = Annotated[str, Query(min_length=1, max_length=256)]
 

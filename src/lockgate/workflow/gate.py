@@ -8,7 +8,7 @@ from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import holds, identities, policies, requests
 from lockgate.decisions.verdict import why_not_carry_out, why_not_roll_back
-from lockgate.errors import BadInput, Conflict, Refused, RefusedOnRecord
+from lockgate.errors import BadInput, Conflict, ConflictOnRecord, LockgateError, Refused, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.gates.policy import Policy
 from lockgate.promotions.lookalikes import model_looks_like
@@ -65,25 +65,31 @@ class PolicyGate:
         with house.registry.mutation(name) as begun:
             if begun.pointers.of(target) == {version} or self._went_back(house, begun, version, target, files):
                 return
-            request = self._request(house, begun, version, target, files)
+            request, is_new = self._request(house, begun, version, target, files)
             case = carry_out_if_on_approval(house, begun, assess(begun, house, request, files))
             if case.request.state is not State.PROMOTED:
-                case = carry_out(house, begun, case)
+                case = carry_out(house, begun, case, is_new)
         look_again(house, case)
 
-    def _request(self, house: Stores, begun: Mutation, version: int, target: Target, files: Files) -> PromotionRequest:
+    def _request(
+        self, house: Stores, begun: Mutation, version: int, target: Target, files: Files
+    ) -> tuple[PromotionRequest, bool]:
+        """Return the request that the call is about, and whether it had to be opened."""
         if not begun.caller.principal.may(Permission.ASK, begun.name):
             known = identities.version(begun.session, begun.model.id, version)
             for request in requests.live(begun.session, begun.model.id, target):
                 if known is not None and request.version_id == known.id:
-                    return request
-            self._refuse_to_ask(begun, version, target)
-        request, _ = find_or_open(house, begun, version, target, "", files)
-        return request
+                    return request, False
+            raise self._refusal_to_ask(begun, version, target, known)
+        return find_or_open(house, begun, version, target, "", files)
 
-    def _refuse_to_ask(self, begun: Mutation, version: int, target: Target) -> None:
+    def _refusal_to_ask(
+        self, begun: Mutation, version: int, target: Target, known: identities.Version | None
+    ) -> LockgateError:
+        overtaken = requests.superseded_last(begun.session, known.id, target) if known is not None else None
+        lost = f"{overtaken.overtaken} " if overtaken is not None else ""
         reason = (
-            f"{target} of '{begun.name}' moves only by an approved promotion request, and there is none for "
+            f"{lost}{target} of '{begun.name}' moves only by an approved promotion request, and there is none for "
             f"version {version}. {begun.caller.principal.name} may not ask for promotions either; a contributor may "
             f"(`lockgate request {begun.name} {version} {target}`)."
         )
@@ -94,7 +100,7 @@ class PolicyGate:
             target=str(target),
             reason=reason,
         )
-        raise RefusedOnRecord(reason, unmet=[reason])
+        return (ConflictOnRecord if overtaken is not None else RefusedOnRecord)(reason, unmet=[reason])
 
     def _went_back(self, house: Stores, begun: Mutation, version: int, target: Target, files: Files) -> bool:
         """Roll back if that is what the call amounts to: an operator, and the version that served before."""

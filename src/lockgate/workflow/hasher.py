@@ -18,13 +18,16 @@ from lockgate.database import places
 from lockgate.database.engine import now, to_ms
 from lockgate.database.places import KnownFile, KnownPlace
 from lockgate.errors import Conflict, LockgateError
-from lockgate.evidence.manifest import Hashing
+from lockgate.evidence.manifest import Hashing, load_format
 from lockgate.registry.listing import Changed, Listed, Place, Unreachable, Unverifiable, fingerprint
 from lockgate.registry.places import place_at
 from lockgate.registry.transaction import reading, transaction
 
 CHANGING = "the files change while they are hashed"
 _FAILED = "hashing failed and is tried again; the server's log says why"
+
+#: How long a process that ends waits for its hasher to leave what it has in hand, in seconds.
+_LEAVE_WITHIN = 5.0
 
 _logger = logging.getLogger("lockgate.hashing")
 
@@ -94,20 +97,24 @@ class Hasher:
         self._engine = engine
         self._lease = lease
         self._poll = poll
-        self._stopped = False
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lockgate-hasher", daemon=True)
 
     def start(self) -> None:
         """Hash in a thread from now on; it ends with the process."""
-        threading.Thread(target=self._run, name="lockgate-hasher", daemon=True).start()
+        self._thread.start()
 
     def stop(self) -> None:
-        """Take on no further place."""
-        self._stopped = True
+        """Take on no further place, and leave the one in hand to other processes."""
+        self._stopped.set()
         wake()
+        if self._thread.is_alive():
+            self._thread.join(_LEAVE_WITHIN)
 
     def _run(self) -> None:
         _give_way()
-        while not self._stopped:
+        load_format()
+        while not self._stopped.is_set():
             _woken.clear()
             try:
                 busy = self.hash_next()
@@ -129,7 +136,7 @@ class Hasher:
             at = now(session)
             lease = places.claim(session, at, at + self._lease)
         if lease is not None:
-            _Job(self._engine, lease, self._lease).run()
+            _Job(self._engine, lease, self._lease, self._stopped).run()
         return lease is not None
 
 
@@ -141,6 +148,10 @@ def _give_way() -> None:
 
 class _Lost(Exception):
     """Somebody else has the place now, or its files are to be listed again."""
+
+
+class _Stopped(Exception):
+    """The process ends."""
 
 
 class _Job:
@@ -155,10 +166,11 @@ class _Job:
     #: How soon to look again at files that somebody is writing.
     REST = timedelta(seconds=1)
 
-    def __init__(self, engine: Engine, lease: KnownPlace, length: timedelta) -> None:
+    def __init__(self, engine: Engine, lease: KnownPlace, length: timedelta, stopped: threading.Event) -> None:
         self._engine = engine
         self._lease = lease
         self._length = length
+        self._stopped = stopped
         self._noted_at = time.monotonic()
         self._checkpoint_at = time.monotonic()
 
@@ -168,6 +180,8 @@ class _Job:
             self._hash()
         except _Lost:
             _logger.info("Left a place to whoever has it now.")
+        except _Stopped:
+            self._keep(lambda at: {"claimed_until": to_ms(at)})
         except Changed:
             self._keep(lambda at: {"reason": CHANGING, "claimed_until": to_ms(at + self.REST)})
         except Unreachable as error:
@@ -191,6 +205,9 @@ class _Job:
         self._keep(lambda at: _ended(at, Hashing.HASHED, **done))
 
     def _note(self, done: int, hashed: Sequence[KnownFile]) -> None:
+        if self._stopped.is_set():
+            self._keep(lambda _: {"bytes_done": done, "files": tuple(hashed)})
+            raise _Stopped
         moment = time.monotonic()
         if moment - self._noted_at < self.PROGRESS:
             return

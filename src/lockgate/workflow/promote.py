@@ -8,7 +8,7 @@ from lockgate.audit.entry import AuditOutcome
 from lockgate.database import history, policies, requests, reviews
 from lockgate.database.history import NewDecision
 from lockgate.decisions.verdict import DecisionKind, people_decide, why_not_carry_out
-from lockgate.errors import RefusedOnRecord
+from lockgate.errors import ConflictOnRecord, LockgateError, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.promotions.request import State, valid_comment
 from lockgate.registry.aftermath import end
@@ -46,15 +46,22 @@ def promote(stores: Stores, request_id: int, comment: str | None = None) -> Case
     return look_again(stores, done)
 
 
-def carry_out(stores: Stores, begun: Mutation, case: Case) -> Case:
+def carry_out(stores: Stores, begun: Mutation, case: Case, is_new: bool = False) -> Case:
     """Move the target if the case allows it and the caller may; else refuse, on record.
+
+    Args:
+        stores: The stores.
+        begun: The mutation.
+        case: The case.
+        is_new: Whether the call has opened the request.
 
     Raises:
         Refused: with everything that is missing.
+        Conflict: the same, if another promotion was first.
     """
     unmet = unmet_for(begun, case)
     if unmet:
-        raise refusal(begun, case, unmet)
+        raise refusal(begun, case, unmet, is_new)
     return _move(stores, begun, case)
 
 
@@ -77,8 +84,16 @@ def unmet_for(begun: Mutation, case: Case) -> list[str]:
     return [*unmet, standing] if standing else unmet
 
 
-def refusal(begun: Mutation, case: Case, unmet: list[str]) -> RefusedOnRecord:
-    """Put a refused promotion on record and return the error that says what is missing."""
+def refusal(begun: Mutation, case: Case, unmet: list[str], is_new: bool = False) -> LockgateError:
+    """Put a refused promotion on record and return the error that says what is missing.
+
+    Args:
+        begun: The mutation.
+        case: The case.
+        unmet: What is missing.
+        is_new: Whether the call opened the request because there was none: if one was superseded before, the call came
+            too late for that.
+    """
     request = case.request
     begun.record(
         EventType.PROMOTION_REFUSED,
@@ -95,11 +110,12 @@ def refusal(begun: Mutation, case: Case, unmet: list[str]) -> RefusedOnRecord:
             f" The evidence has changed since it was reviewed ({'; '.join(case.changes[:5])}), so earlier approvals "
             "no longer count."
         )
-    overtaken = requests.superseded_before(begun.session, request)
-    lost = f" Request {overtaken.id} for it was superseded: {overtaken.outcome}." if overtaken else ""
+    overtaken = requests.superseded_last(begun.session, request.version_id, request.target, request.id)
+    lost = f"{overtaken.overtaken} " if overtaken else ""
     reasons = " ".join(f"({number}) {reason}" for number, reason in enumerate(unmet, 1))
-    return RefusedOnRecord(
-        f"Version {request.version} of '{request.model}' may not go to {request.target} yet.{lost}{changed} {reasons} "
+    kind = ConflictOnRecord if is_new and overtaken else RefusedOnRecord
+    return kind(
+        f"{lost}Version {request.version} of '{request.model}' may not go to {request.target} yet.{changed} {reasons} "
         f"Promotion request {request.id}: {url}",
         unmet=unmet,
         request_id=request.id,

@@ -1,5 +1,7 @@
 """Asking for a promotion."""
 
+from contextlib import suppress
+
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.access.sight import must_see
@@ -9,7 +11,7 @@ from lockgate.database.engine import now
 from lockgate.database.policies import StoredPolicy
 from lockgate.database.requests import NewRequest
 from lockgate.decisions.verdict import uncovered
-from lockgate.errors import BadInput, Conflict, NotFound, RefusedOnRecord
+from lockgate.errors import BadInput, Conflict, NotFound, Outdated, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.gates.policy import DEFAULT_EXPIRY
 from lockgate.promotions.lookalikes import alias_looks_like
@@ -169,7 +171,12 @@ def check_version(stores: Stores, begun: Mutation, version: int) -> None:
 
 
 def expire_overdue(stores: Stores) -> None:
-    """End all requests whose time is over, so that lists tell the truth."""
+    """End all requests whose time is over, so that lists tell the truth; not where this server may write no more."""
+    with suppress(Outdated):
+        _expire_overdue(stores)
+
+
+def _expire_overdue(stores: Stores) -> None:
     with reading(stores.registry.engine) as session:
         overdue = requests.overdue(session, stores.registry.workspace, now(session))
     for name in overdue:

@@ -11,7 +11,7 @@ from lockgate.access.roles import Permission
 from lockgate.database import identities, requests
 from lockgate.database.engine import now
 from lockgate.decisions.verdict import why_not_carry_out
-from lockgate.errors import BadInput, Conflict, NotFound, Refused
+from lockgate.errors import BadInput, Conflict, NotFound, OutcomeUnknown, Refused
 from lockgate.promotions.request import LIVE, PromotionRequest, State
 from lockgate.promotions.target import TARGET_STAGES, Target
 from lockgate.registry.transaction import reading
@@ -184,6 +184,8 @@ def _carried_out(stores: Stores, caller: Principal, case: Case) -> tuple[Case, s
         return case, " ".join(["Approved, not applied yet.", *missing])
     try:
         return promote.promote(stores, case.request.id), ""
+    except OutcomeUnknown:
+        raise
     except (Refused, Conflict) as refused:
         return case, f"Approved, not applied yet. {refused.message}"
 
