@@ -21,6 +21,7 @@ def engine(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -
     engine = engine_for(real_uri(new_database(request.param)))
     tables.policies.create(engine)
     tables.writers.create(engine)
+    tables.protected.create(engine)
     return engine
 
 

@@ -21,7 +21,7 @@ from lockgate.access.principals import LOCKGATE, calling
 from lockgate.binding import Binding
 from lockgate.database.engine import engine_for, now, real_uri
 from lockgate.database.guard.placing import put_in_place
-from lockgate.database.migrate import prepare_database
+from lockgate.database.migrate import Schema, prepare_database, schema_of
 from lockgate.errors import BadInput, LockgateError
 from lockgate.identity_file import identity_file
 from lockgate.registry.adoption import adopt_all
@@ -102,12 +102,13 @@ def _prepare(policy_file: str | None, token: str | None) -> str | None:
     registry = real_uri(real_location(REGISTRY))
     for uri in dict.fromkeys((registry, real_uri(real_location(BACKEND)))):
         prepare_database(uri)
-    wrong = put_in_place(registry)
-    if wrong:
-        _console.print(f"Put the guard into the database. {' '.join(wrong[:3])}", markup=False)
     engine = engine_for(registry)
     # Before anything is written: what is written now would be taken for what was there.
     check_start(engine, Schedule.read(), os.environ.get("LOCKGATE_ACKNOWLEDGE_RESTORE", "").strip())
+    # A newer server that has migrated the database has put its own guard there.
+    wrong = put_in_place(registry) if schema_of(engine) is Schema.CURRENT else []
+    if wrong:
+        _console.print(f"Put the guard into the database. {' '.join(wrong[:3])}", markup=False)
     with transaction(engine) as session:
         adopted = adopt_all(session, now(session))
     if adopted:

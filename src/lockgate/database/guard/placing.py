@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from lockgate.access.principals import LOCKGATE, Caller
 from lockgate.audit.entry import AuditEntry
 from lockgate.database import policies
-from lockgate.database.engine import ClockMs, engine_for, now
+from lockgate.database.engine import ClockMs, WritingSession, engine_for, now
 from lockgate.database.guard import script
 from lockgate.database.guard.differences import SOLE, TABLES, differences, schema_of
 from lockgate.database.identities import new_id
@@ -104,7 +104,7 @@ def _drop_rebuilds(connection: Connection) -> None:
 
 
 def _session(connection: Connection) -> Session:
-    return Session(connection, join_transaction_mode="rollback_only")
+    return WritingSession(connection, join_transaction_mode="rollback_only")
 
 
 def _check_may(connection: Connection, wrong: list[str]) -> None:
