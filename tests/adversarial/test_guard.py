@@ -629,7 +629,8 @@ def test_a_stock_server_is_refused_with_our_sentence(
         for attack in STOCK_ATTACKS.values():
             with pytest.raises(MlflowException, match="Lockgate protects") as refused:
                 attack(client)
-            assert refused.value.error_code == "BAD_REQUEST"
+            # MLflow takes whatever goes wrong with a rename for a name that is taken.
+            assert refused.value.error_code in ("BAD_REQUEST", "RESOURCE_ALREADY_EXISTS")
         client.set_registered_model_alias("other", "canary", "1")
         client.create_registered_model("new")
         House.new_version(client, "new")

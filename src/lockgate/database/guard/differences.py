@@ -71,7 +71,7 @@ def _on_postgresql(connection: Connection) -> list[str]:
 
 
 def strange_triggers(connection: Connection) -> list[str]:
-    """Return the triggers on guarded tables that are not of the guard, on PostgreSQL: nobody knows what they do."""
+    """Return the triggers on guarded tables that are not part of the guard, on PostgreSQL."""
     ours = {trigger.name for trigger in script.triggers()}
     found = (row for row in connection.execute(_TRIGGERS) if row.table in TABLES and row.name not in ours)
     return [f"There is a trigger {row.name} on {row.table} that is not part of the guard." for row in found]

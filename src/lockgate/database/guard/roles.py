@@ -11,8 +11,9 @@ from lockgate.database.guard.differences import schema_of, strange_triggers
 from lockgate.database.tables import metadata
 
 _MLFLOWS = frozenset({*RegistryBase.metadata.tables, *TrackingBase.metadata.tables})
-#: Of MLflow's tables, those with what is secret, be it encrypted: keys of providers, webhooks, jobs.
-SECRET = frozenset({"secrets", "webhooks", "jobs"})
+#: Of MLflow's tables, those with what is secret: keys of providers, tokens of jobs. A stock server does not start if it
+#: can't read its webhooks; their secrets are encrypted with a key that is not in the database.
+SECRET = frozenset({"secrets", "jobs"})
 #: Tables that are only ever added to.
 APPEND_ONLY = frozenset({"lockgate_holders", "lockgate_decisions"})
 _VERSIONS = frozenset({"alembic_version", "lockgate_alembic_version"})
