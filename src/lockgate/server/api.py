@@ -364,16 +364,20 @@ def audit(
     )
 
 
-@api.get("/audit/export", response_class=PlainTextResponse)
+class _Lines(PlainTextResponse):
+    media_type = "application/x-ndjson"
+
+
+@api.get("/audit/export", response_class=_Lines)
 def export_audit(
     house: House,
     caller: Calling,
     after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
     max_results: Annotated[int, Query(ge=1, le=audit_log.MAX_LINES)] = audit_log.MAX_LINES,
-) -> PlainTextResponse:
+) -> _Lines:
     """Return the entries after one as the lines that were chained, oldest first; nothing at the end of the log."""
     lines = audit_log.export(house, caller, after, max_results)
-    return PlainTextResponse("".join(f"{line}\n" for line in lines), media_type="application/x-ndjson")
+    return _Lines("".join(f"{line}\n" for line in lines))
 
 
 @api.get("/audit/verify")
