@@ -451,7 +451,7 @@ def test_progress_is_shown(idle: Stores, tmp_path: Path, monkeypatch: pytest.Mon
     location = big(tmp_path / "model")
     look_at(idle, location)
     lease = claimed(idle, timedelta(seconds=30))
-    job = hasher._Job(idle.registry.engine, lease, timedelta(seconds=30))
+    job = hasher._Job(idle.registry.engine, lease, timedelta(seconds=30), threading.Event())
     job._note(BIG // 4, [])
     assert look_at(idle, location) == Artifacts(Hashing.PENDING, reason="10.5 of 41.9 MB hashed")
     job.run()
@@ -478,6 +478,19 @@ def test_a_place_has_one_hasher_until_its_lease_runs_out(idle: Stores, tmp_path:
     assert look_at(idle, location) == found
 
 
+def test_a_hasher_that_is_told_to_stop_hands_its_place_back(idle: Stores, tmp_path: Path) -> None:
+    from lockgate.workflow import hasher
+
+    location = big(tmp_path / "model")
+    look_at(idle, location)
+    told = threading.Event()
+    told.set()
+    hasher._Job(idle.registry.engine, claimed(idle, timedelta(hours=1)), timedelta(hours=1), told).run()
+    threading.Event().wait(0.005)
+    assert hash_next(idle)
+    assert paths(look_at(idle, location)) == ["0.bin", "1.bin"]
+
+
 def hash_one(place: Any, file: Any) -> places.KnownFile:
     import hashlib
 
@@ -493,7 +506,7 @@ def test_whoever_lost_a_place_leaves_it_alone(idle: Stores, tmp_path: Path) -> N
     (tmp_path / "model/0.bin").write_bytes(b"small")
     (tmp_path / "model/1.bin").write_bytes(b"small")
     found = look_at(idle, location)
-    hasher._Job(idle.registry.engine, lease, timedelta(seconds=30)).run()
+    hasher._Job(idle.registry.engine, lease, timedelta(seconds=30), threading.Event()).run()
     assert look_at(idle, location) == found
     assert found.state is Hashing.HASHED
 

@@ -196,7 +196,7 @@ def test_one_wins_and_the_other_is_told_who(house: House) -> None:
     act(house, "bot", first, "promote")
     lost = act(house, "bot", second, "promote", 409)
     assert lost["error_code"] == "RESOURCE_CONFLICT"
-    assert "bot moved stage:Production to version 1" in lost["message"]
+    assert f"Version 1 took stage:Production first (request {first['id']}, by bot)" in lost["message"]
     assert house.call("vic", "GET", f"/requests/{second['id']}")["state"] == "superseded"
     refused = house.call(
         "bot", "POST", "/requests", {"model": model, "version": "1", "target": "stage:Production"}, 409

@@ -1,11 +1,15 @@
 """Servers that start together, old ones beside new ones, and servers that are told to stop."""
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from subprocess import PIPE
 
 import httpx
 import psycopg
@@ -50,6 +54,40 @@ def test_three_servers_start_together_on_an_empty_database(new_database: Callabl
             assert query("SELECT COUNT(*) FROM alembic_version") == [(1,)]
             assert query("SELECT COUNT(*) FROM lockgate_principals WHERE name = 'admin'") == [(1,)]
             assert query("SELECT COUNT(*) FROM experiments") == [(1,)]
+
+
+PREPARE = """
+import sys
+from lockgate.database.migrate import prepare_database
+print("imported", flush=True)
+sys.stdin.readline()
+prepare_database(sys.argv[1])
+"""
+
+
+def test_an_empty_database_is_prepared_by_one_server_at_a_time(
+    new_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Three at the very same moment, which those that start together seldom are."""
+    database = real_uri(new_database("postgresql"))
+    with ExitStack() as stack:
+        preparing = []
+        for number in range(3):
+            (tmp_path / str(number)).mkdir()
+            environment = {**os.environ, "TMPDIR": str(tmp_path / str(number))}
+            command = [sys.executable, "-c", PREPARE, database]
+            process = subprocess.Popen(command, env=environment, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True)
+            preparing.append(stack.enter_context(process))
+        for process in preparing:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "imported\n"
+        for process in preparing:
+            assert process.stdin is not None
+            process.stdin.write("\n")
+            process.stdin.flush()
+        for process in preparing:
+            _, said = process.communicate(timeout=120)
+            assert process.returncode == 0, said[-2000:]
 
 
 def test_an_old_server_on_a_newer_schema_reads_and_writes_as_long_as_it_may(

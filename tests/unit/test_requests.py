@@ -31,7 +31,7 @@ def test_only_live_requests_change(before: State, after: State) -> None:
         request.check_change(after)
         assert before in LIVE
     else:
-        with pytest.raises(Conflict, match="bot moved it"):
+        with pytest.raises(Conflict, match=r"[bB]ot moved it"):
             request.check_change(after)
 
 
