@@ -1,0 +1,80 @@
+"""The doctor and the history, as people call them; roles by the command."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.house import ONE_APPROVAL, House
+
+
+def test_the_history_says_who_approved_on_what_evidence(house: House) -> None:
+    house.apply_policy(ONE_APPROVAL)
+    model = house.new_model()
+    done = house.promote(model, "1", "alias:champion")
+    (held,) = house.call("vic", "GET", f"/models/{model}/history?target=alias:champion")["history"]
+    assert (held["how"], held["by"], held["approved_by"]) == ("promotion", "bot", ["sue"])
+    assert held["evidence_digest"] == done["evidence"]["digest"]
+    assert held["request_url"] == done["url"]
+    told = house.cli("vic", "history", model, "--at", held["from"]).stdout
+    assert done["evidence"]["digest"] in told
+    assert done["url"] in told
+
+
+def test_what_is_moved_past_the_server_is_seen_and_what_is_protected_is_not_moved(house: House) -> None:
+    house.apply_policy(ONE_APPROVAL)
+    model = house.new_model(versions=2)
+    house.promote(model, "1", "alias:champion")
+    with house.acting_as("ada") as client:
+        client.set_registered_model_alias(model, "canary", "1")
+    house.sql(f"UPDATE registered_model_aliases SET version = 2 WHERE name = '{model}' AND alias = 'canary'")
+    with pytest.raises(Exception, match="Lockgate protects"):
+        house.sql(f"UPDATE registered_model_aliases SET version = 2 WHERE name = '{model}' AND alias = 'champion'")
+    held = house.call("vic", "GET", f"/models/{model}/history?target=alias:canary")["history"]
+    assert [(one["version"], one["how"], one["by"]) for one in held] == [("1", "direct", "ada"), ("2", "behind", None)]
+
+
+def test_a_guard_that_was_broken_is_told_and_repaired(house: House) -> None:
+    house.apply_policy(ONE_APPROVAL)
+    model = house.new_model(versions=2)
+    house.promote(model, "1", "alias:champion")
+    house.call("max", "GET", "/doctor", status=403)
+    assert house.call("admin", "GET", "/doctor")["ok"]
+    assert house.cli("admin", "doctor").returncode == 0
+    trigger = "lockgate_guard_aliases"
+    broken = f"{trigger}_changed" if house.backend.startswith("sqlite") else f"{trigger} ON registered_model_aliases"
+    house.sql(f"DROP TRIGGER {broken}")
+    house.sql(f"UPDATE registered_model_aliases SET version = 2 WHERE name = '{model}' AND alias = 'champion'")
+    assert house.http(None).get("/readyz").status_code == 503
+    told = house.cli("admin", "doctor")
+    assert told.returncode == 1
+    assert trigger in told.stdout
+    found = house.call("admin", "POST", "/doctor/repair")
+    assert found["ok"]
+    assert [(one["target"], one["version"]) for one in found["pointers"] if one["model"] == model] == [
+        ("alias:champion", "2")
+    ]
+    assert house.http(None).get("/readyz").status_code == 200
+    held = house.call("vic", "GET", f"/models/{model}/history?target=alias:champion")["history"]
+    assert [(one["version"], one["how"], one["to"] is None) for one in held] == [
+        ("1", "promotion", False),
+        ("2", "behind", True),
+    ]
+    house.call("oz", "POST", f"/models/{model}/rollback", {"target": "alias:champion", "reason": "it was not approved"})
+
+
+@pytest.mark.long
+def test_each_signs_in_with_a_role_of_its_own(new_database: Callable[[str], str], tmp_path: Path) -> None:
+    backend = new_database("postgresql")
+    house = House(tmp_path, backend.replace("postgres:", "gatekeeper:", 1))
+    roles = ("--owner", "proprietor", "--app", "gatekeeper", "--others", "guest")
+    for _ in range(2):
+        done = house.cli("admin", "init-db", "--backend-store-uri", backend, *roles)
+        assert done.returncode == 0, done.stderr
+    try:
+        house.open().apply_policy(ONE_APPROVAL)
+        model = house.new_model(versions=2)
+        house.promote(model, "1", "alias:champion")
+        assert house.call("admin", "GET", "/doctor")["access"] == []
+    finally:
+        house.close()
