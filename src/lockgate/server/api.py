@@ -70,6 +70,8 @@ from lockgate.workflow import (
     submit,
 )
 
+_LINES = "application/x-ndjson"
+
 api = FastAPI(
     title="Lockgate",
     version=__version__,
@@ -364,20 +366,17 @@ def audit(
     )
 
 
-class _Lines(PlainTextResponse):
-    media_type = "application/x-ndjson"
-
-
-@api.get("/audit/export", response_class=_Lines)
+# Not `response_class`, which would have refusals be of that type too.
+@api.get("/audit/export", response_model=None, responses={200: {"content": {_LINES: {"schema": {"type": "string"}}}}})
 def export_audit(
     house: House,
     caller: Calling,
     after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
     max_results: Annotated[int, Query(ge=1, le=audit_log.MAX_LINES)] = audit_log.MAX_LINES,
-) -> _Lines:
+) -> PlainTextResponse:
     """Return the entries after one as the lines that were chained, oldest first; nothing at the end of the log."""
     lines = audit_log.export(house, caller, after, max_results)
-    return _Lines("".join(f"{line}\n" for line in lines))
+    return PlainTextResponse("".join(f"{line}\n" for line in lines), media_type=_LINES)
 
 
 @api.get("/audit/verify")
