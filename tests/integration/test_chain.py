@@ -18,8 +18,9 @@ from lockgate.database.engine import engine_for, now, real_uri
 from lockgate.database.migrate import _config, prepare_database
 from lockgate.database.record import record
 from lockgate.database.tables import audit, events, principals
-from lockgate.errors import Conflict, RefusedOnRecord
-from lockgate.registry.transaction import reading, transaction
+from lockgate.errors import Conflict, Refused, RefusedOnRecord
+from lockgate.registry.one_call import one_call
+from lockgate.registry.transaction import commit, reading, transaction
 from tests.conftest import BACKENDS
 from tests.logs import new_log
 
@@ -220,6 +221,31 @@ def test_whoever_commits_writes_what_was_put_on_record(engine: Engine) -> None:
     with pytest.raises(Conflict):
         change_policy(engine, None, undone_before=True)
     assert length(engine) == before + 2
+
+
+def refuse_within(engine: Engine, why: Exception) -> None:
+    with transaction(engine) as session:
+        record(session, entry(reason="undone"), AT)
+        raise why
+
+
+def test_what_a_call_undoes_on_the_way_is_not_in_its_record(engine: Engine) -> None:
+    """A call that is made once holds its first transaction open; what follows are savepoints in it."""
+    before = length(engine)
+    with one_call() as call:
+        with transaction(engine) as session:
+            record(session, entry(reason="first"), AT)
+        with pytest.raises(Refused):
+            refuse_within(engine, Refused("no"))
+        with pytest.raises(RefusedOnRecord):
+            refuse_within(engine, RefusedOnRecord("no"))
+        with transaction(engine) as session:
+            record(session, entry(reason="last"), AT)
+        call.finish(lambda _session: None, commit)
+    with reading(engine) as session:
+        written = session.execute(select(audit.c.reason).where(audit.c.id > before).order_by(audit.c.id)).scalars()
+        assert list(written) == ["first", "undone", "last"]
+        assert chain.follow(session, 0, 1_000_000).problems == ()
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
