@@ -255,7 +255,7 @@ def test_jobs_and_the_assistant_are_off(house: House) -> None:
 def test_health_and_readiness_need_no_token_and_everything_else_does(house: House) -> None:
     nobody = house.http(None)
     assert nobody.get("/healthz").json() == {"status": "ok"}
-    assert nobody.get("/readyz").json() == {"database": "ok", "migrations": "ok"}
+    assert nobody.get("/readyz").json() == {"database": "ok", "migrations": "ok", "guard": "ok"}
     for path in (
         "/", "/api/2.0/mlflow/registered-models/search", "/ajax-api/2.0/mlflow/registered-models/search", "/graphql",
         "//api/2.0/mlflow/registered-models/search", "/api/2.0/mlflow-artifacts/artifacts/x", "/metrics",
