@@ -40,6 +40,41 @@ def _gate(test: str) -> str:
 
 WALLS: Sequence[Wall] = (
     Wall(
+        "PostgreSQL refuses a stage that moves without a grant",
+        "database/guard/postgresql.sql",
+        "            PERFORM @schema@.lockgate_gain(NEW.workspace, NEW.name, NEW.version, 'stage:' || became);\n",
+        "            NULL;\n",
+        ("tests/adversarial/test_guard.py",),
+    ),
+    Wall(
+        "PostgreSQL refuses an alias that moves without a grant",
+        "database/guard/postgresql.sql",
+        "        PERFORM @schema@.lockgate_gain(NEW.workspace, NEW.name, NEW.version, 'alias:' || NEW.alias);\n",
+        "        NULL;\n",
+        ("tests/adversarial/test_guard.py",),
+    ),
+    Wall(
+        "a grant rests on a decision of the same evidence",
+        "database/guard/postgresql.sql",
+        "          AND d.evidence_digest = given.evidence_digest\n",
+        "",
+        ("tests/adversarial/test_guard.py::test_a_grant_that_does_not_fit_is_none",),
+    ),
+    Wall(
+        "a grant rests on a decision that was not used before",
+        "database/guard/postgresql.sql",
+        "          AND NOT EXISTS (SELECT FROM @schema@.lockgate_holders AS h WHERE h.decision_id = d.id)\n",
+        "",
+        ("tests/adversarial/test_guard.py",),
+    ),
+    Wall(
+        "an entry's hash covers the one before",
+        "database/record.py",
+        "        last = following\n",
+        "        pass\n",
+        ("tests/integration/test_chain.py",),
+    ),
+    Wall(
         "nothing is anonymous",
         "server/edge.py",
         "            found = await anyio.to_thread.run_sync(self._authentication.who, request)\n",

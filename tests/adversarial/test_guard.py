@@ -416,6 +416,13 @@ def test_a_grant_that_does_not_fit_is_none(kind: str, guarded: Databases, forged
     assert guarded(kind).serving() == before
 
 
+def test_a_decision_within_a_savepoint_is_one(fresh: Database) -> None:
+    """A call that is made once goes on in savepoints of its first transaction."""
+    decided, *granted = forge(FITS)
+    fresh.run("SAVEPOINT one", decided, "RELEASE SAVEPOINT one", "SAVEPOINT two", *granted, MOVE)
+    assert fresh.serving()["champion"] == [2]
+
+
 def test_a_decision_is_good_for_one_move(fresh: Database) -> None:
     fresh.run(*forge(FITS), MOVE)
     back = [*forge(FITS)[:0], MOVE.replace("2", "1")]

@@ -75,6 +75,19 @@ AS $guard$
     SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS bigint)
 $guard$;
 
+-- Whether a row that is seen was written by the transaction that runs, within a savepoint or not: what others write is
+-- seen only when they have ended. Numbers of transactions go round after 2^32; those that run are near each other.
+CREATE FUNCTION @schema@.lockgate_is_of_now(written_by xid) RETURNS boolean
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $guard$
+    SELECT pg_xact_status((CASE
+        WHEN near - mine > 2147483648 THEN near - 4294967296
+        WHEN mine - near > 2147483648 THEN near + 4294967296
+        ELSE near END)::text::xid8) = 'in progress'
+    FROM (SELECT mine, mine - mod(mine, 4294967296) + written_by::text::numeric AS near
+          FROM (SELECT pg_current_xact_id()::text::numeric AS mine) AS t) AS n
+$guard$;
+
 -- A version comes to a target
 
 -- Whether a grant for this rests on a decision of the same transaction about exactly this, not used before.
@@ -84,7 +97,7 @@ AS $guard$
     SELECT EXISTS (
         SELECT FROM @schema@.lockgate_decisions AS d
         WHERE d.id = given.decision_id
-          AND d.xmin = pg_current_xact_id()::xid
+          AND @schema@.lockgate_is_of_now(d.xmin)
           AND d.model_id = given.model_id AND d.version_id = given.version_id AND d.target = given.target
           AND d.evidence_digest = given.evidence_digest
           AND NOT EXISTS (SELECT FROM @schema@.lockgate_holders AS h WHERE h.decision_id = d.id)
@@ -163,7 +176,7 @@ BEGIN
     RETURNING g.* INTO given;
     IF @schema@.lockgate_is_protected(of_target) AND NOT EXISTS (
         SELECT FROM @schema@.lockgate_decisions AS d
-        WHERE d.id = given.decision_id AND d.model_id = of_model AND d.xmin = pg_current_xact_id()::xid
+        WHERE d.id = given.decision_id AND d.model_id = of_model AND @schema@.lockgate_is_of_now(d.xmin)
     ) THEN
         RAISE check_violation USING MESSAGE = format(
             'Lockgate protects %s: version %s of ''%s'' holds it and can''t be taken out of it here. Promote another '
@@ -366,6 +379,7 @@ REVOKE ALL ON FUNCTION
     @schema@.lockgate_is_decided,
     @schema@.lockgate_is_there,
     @schema@.lockgate_clock,
+    @schema@.lockgate_is_of_now,
     @schema@.lockgate_allows_gain,
     @schema@.lockgate_gain,
     @schema@.lockgate_lose,
