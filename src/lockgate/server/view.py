@@ -181,7 +181,7 @@ def tenure(held: Tenure) -> TenureView:
     )
 
 
-def policy(stored: StoredPolicy, unknown: Sequence[str] = ()) -> PolicyView:
+def policy(stored: StoredPolicy, unknown: Sequence[str]) -> PolicyView:
     """Show a policy, and whom it names that nobody is."""
     return PolicyView(
         version=stored.version,
