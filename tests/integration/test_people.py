@@ -361,7 +361,7 @@ def test_whoami(house: House) -> None:
     assert house.cli("sue", "whoami").stdout == "sue (user): roles contributor, reviewer, groups senior\n"
     narrow = narrowed(house, "sue", only=["review"], only_models=["risk-*"], expires="1h")
     said = house.cli(narrow, "whoami").stdout
-    assert "This token: only approve and reject, read; only names like risk-*" in said
+    assert "This token only allows approve and reject, read on risk-*." in said
     assert "It ends at " in said
     assert house.call(narrow, "GET", "/me")["caveats"] == [
         {"only": ["approve and reject", "read"], "only_models": ["risk-*"]}

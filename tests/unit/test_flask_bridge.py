@@ -38,23 +38,26 @@ def call(method: str, path: str, **options: Any) -> httpx.Response:
     return anyio.run(called)
 
 
+SCOPE: Scope = {
+    "type": "http",
+    "method": "GET",
+    "path": "/",
+    "root_path": "",
+    "query_string": b"",
+    "headers": [],
+    "http_version": "1.1",
+    "scheme": "http",
+    "server": ("localhost", 80),
+}
+
+
+async def receive() -> Message:
+    return {"type": "http.request"}
+
+
 def sent_by(application: Callable[..., Iterable[bytes]], seen: Callable[[], None] = lambda: None) -> Iterator[Message]:
     """What a bridge sends of an application's answer; `seen` is called as the client takes each message."""
     sent: list[Message] = []
-    scope: Scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/",
-        "root_path": "",
-        "query_string": b"",
-        "headers": [],
-        "http_version": "1.1",
-        "scheme": "http",
-        "server": ("localhost", 80),
-    }
-
-    async def receive() -> Message:
-        return {"type": "http.request"}
 
     async def send(message: Message) -> None:
         await anyio.sleep(0.01)  # A client that takes its time.
@@ -62,7 +65,7 @@ def sent_by(application: Callable[..., Iterable[bytes]], seen: Callable[[], None
         seen()
 
     try:
-        anyio.run(FlaskBridge(application), scope, receive, send)
+        anyio.run(FlaskBridge(application), SCOPE, receive, send)
     finally:
         yield from sent
 
@@ -141,3 +144,84 @@ def test_what_fails_is_closed_and_told() -> None:
     with pytest.raises(RuntimeError, match="gone"):
         list(sent_by(failing))
     assert closed == [True]
+
+
+def test_who_reads_slowly_keeps_no_thread() -> None:
+    def long(_environ: Any, start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        for _ in range(3):
+            yield b"x" * (SHORT + 1)
+
+    async def read_side_by_side() -> None:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 1
+        waits, bridge = anyio.Event(), FlaskBridge(long)
+
+        async def never_takes(_message: Message) -> None:
+            waits.set()
+            await anyio.sleep_forever()
+
+        async def takes(_message: Message) -> None:
+            pass
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(bridge, SCOPE, receive, never_takes)
+            await waits.wait()
+            with anyio.fail_after(5):
+                await bridge(SCOPE, receive, takes)
+            group.cancel_scope.cancel()
+
+    anyio.run(read_side_by_side)
+
+
+def test_an_answer_that_nobody_takes_to_its_end_is_closed() -> None:
+    closed: list[bool] = []
+
+    def long(_environ: Any, start_response: Callable[..., Any]) -> Iterator[bytes]:
+        start_response("200 OK", [])
+        try:
+            yield b"x" * (SHORT + 1)
+            yield b"y"
+        finally:
+            closed.append(True)
+
+    def gone() -> None:
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        list(sent_by(long, gone))
+    assert closed == [True]
+
+
+def test_flask_goes_on_where_it_was_from_piece_to_piece() -> None:
+    streaming = flask.Flask("streaming")
+
+    @streaming.get("/")
+    def pieces() -> flask.Response:
+        def make() -> Iterator[bytes]:
+            for _ in range(3):
+                yield flask.request.path.encode() * (SHORT + 1)
+
+        return flask.Response(flask.stream_with_context(make()))
+
+    _, *bodies = sent_by(streaming)
+    assert b"".join(body["body"] for body in bodies) == b"/" * 3 * (SHORT + 1)
+
+
+def test_half_a_call_is_none() -> None:
+    called: list[bool] = []
+
+    def application(_environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        called.append(True)
+        start_response("200 OK", [])
+        return []
+
+    messages = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+
+    async def broken_off() -> Message:
+        return next(messages)
+
+    async def send(_message: Message) -> None:
+        raise AssertionError("nobody is there")
+
+    anyio.run(FlaskBridge(application), SCOPE, broken_off, send)
+    assert called == []

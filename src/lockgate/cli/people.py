@@ -142,11 +142,7 @@ def whoami(as_json: bool) -> None:
     if as_json:
         return
     for caveat in me["caveats"]:
-        parts = [
-            *([f"only {', '.join(caveat['only'])}"] if caveat["only"] else []),
-            *([f"only names like {', '.join(caveat['only_models'])}"] if caveat["only_models"] else []),
-        ]
-        say(f"This token: {'; '.join(parts)}")
+        say(f"This token only allows {_narrowed(caveat)}.")
     if me["ends_at"]:
         say(f"It ends at {at(me['ends_at'])}.")
 

@@ -98,7 +98,6 @@ def _ping_if_idle(connection: DBAPIConnection, record: ConnectionPoolEntry, _pro
     try:
         with closing(connection.cursor()) as cursor:
             cursor.execute("SELECT 1")
-        connection.rollback()
     except psycopg.Error:
         raise DisconnectionError from None
 

@@ -63,7 +63,7 @@ def _governed(kind: type) -> type:
     return type(f"Governed{kind.__name__}", (*parents, kind), {})
 
 
-def check_length(path: str) -> None:
+def _check_length(path: str) -> None:
     """Refuse a path that no storage takes.
 
     Raises:
@@ -81,7 +81,7 @@ class _Watched:
     def _require(self, permission: Permission, path: str | None) -> None:
         """Refuse a caller whose roles don't cover the experiment that files belong to."""
         with told_by_mlflow():
-            check_length(path or "")
+            _check_length(path or "")
             caller = current_caller()
             if caller.principal.may(permission):
                 return

@@ -8,6 +8,7 @@ from fastapi.responses import PlainTextResponse
 
 from lockgate import __version__
 from lockgate.database import requests as request_rows
+from lockgate.database.policies import StoredPolicy
 from lockgate.database.policy_changes import ChangeState
 from lockgate.database.record import Filter
 from lockgate.errors import BadInput
@@ -288,14 +289,16 @@ def history(
 @api.get("/policies")
 def get_policy(house: House) -> PolicyView:
     """Show the policy that is in force."""
-    stored = policies.in_force(house)
-    return view.policy(stored, policies.unknown(house, stored))
+    return _shown(house, policies.in_force(house))
 
 
 @api.put("/policies")
 def put_policy(body: PolicyBody, house: House, caller: Calling) -> PolicyView:
     """Put a policy in force."""
-    stored = policies.apply(house, caller, body.source)
+    return _shown(house, policies.apply(house, caller, body.source))
+
+
+def _shown(house: House, stored: StoredPolicy) -> PolicyView:
     return view.policy(stored, policies.unknown(house, stored))
 
 
@@ -308,7 +311,7 @@ def list_policy_versions(house: House) -> PolicyVersionList:
 @api.get("/policies/versions/{version}")
 def get_policy_version(version: PolicyVersion, house: House) -> PolicyView:
     """Show a version of the policy; 0 is the default one."""
-    return view.policy(policies.of_version(house, version))
+    return _shown(house, policies.of_version(house, version))
 
 
 @api.get("/policies/changes")

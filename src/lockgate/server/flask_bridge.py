@@ -2,21 +2,22 @@
 
 The bridge that MLflow brings along goes back to the event loop for the head of an answer, for each piece of its body
 and for its end, and waits in the thread each time: longer than the edge takes for a call. It also keeps what a slow
-client has not taken yet, however much that is. Here a short answer is sent when the thread is done, and a long one as
-fast as its client takes it.
+client has not taken yet, however much that is. Here a short answer is sent when the thread is done. A long one takes a
+turn for each piece, when its client has taken the one before: who reads slowly keeps neither memory nor a thread.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Callable, Generator, Iterable
+from contextvars import copy_context
+from typing import Any
+from wsgiref.types import WSGIApplication, WSGIEnvironment
 
-from anyio import from_thread, to_thread
+from anyio import to_thread
 from starlette.middleware.wsgi import build_environ
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 
 #: Of the body of an answer that is kept until it is whole, in bytes.
 SHORT = 256 * 1024
-
-WSGIApplication = Any
 
 
 class FlaskBridge:
@@ -33,73 +34,53 @@ class FlaskBridge:
         """Read the call's body, let the application answer, and send the answer."""
         if scope["type"] != "http":
             return  # What is no HTTP, the edge has answered.
-        environ = build_environ(scope, await _whole(receive))
-        for message in await to_thread.run_sync(self._answer, environ, send):
-            await send(message)
+        try:
+            body = await Request(scope, receive).body()
+        except ClientDisconnect:
+            return  # Half a call is none, and nobody waits for an answer.
+        pieces = self._pieces(build_environ(scope, body))
+        # One for all turns: what the application sets in a turn, it may have to take back in another.
+        context, more = copy_context(), True
+        try:
+            while more:
+                for message in await to_thread.run_sync(context.run, next, pieces):
+                    await send(message)
+                    more = message.get("more_body", True)
+        finally:
+            context.run(pieces.close)
 
-    def _answer(self, environ: dict[str, Any], send: Send) -> list[Message]:
-        """Return what is to be sent. Of a long answer all but the end is sent already."""
-        answer = _Answer()
-        chunks = cast("Iterable[bytes]", self._app(environ, answer.start))
+    def _pieces(self, environ: WSGIEnvironment) -> Generator[list[Message], None, None]:
+        """Call the application; yield what is to be sent in each turn."""
+        head, body, size = list[Message](), list[bytes](), 0
+
+        def start(status: str, headers: Iterable[tuple[str, str]], *_error: Any) -> Callable[[bytes], object]:
+            # A second head, of an error, replaces one that is not sent yet.
+            head[:] = [_head(status, headers)]
+            return body.append
+
+        chunks = self._app(environ, start)
         try:
             for chunk in chunks:
-                answer.add(chunk)
-                if answer.is_long:
-                    for message in answer.taken(more=True):
-                        from_thread.run(_send, send, message)
+                body.append(chunk)
+                size += len(chunk)
+                if size > SHORT:
+                    yield [*head, _body(body, more=True)]
+                    head.clear()
+                    body.clear()
+                    size = 0
         finally:
             if hasattr(chunks, "close"):
                 chunks.close()
-        return list(answer.taken(more=False))
+        yield [*head, _body(body, more=False)]
 
 
-async def _send(send: Send, message: Message) -> None:
-    await send(message)
+def _head(status: str, headers: Iterable[tuple[str, str]]) -> Message:
+    return {
+        "type": "http.response.start",
+        "status": int(status.split(" ", 1)[0]),
+        "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
+    }
 
 
-class _Answer:
-    """What the application has said so far and nobody has sent yet."""
-
-    def __init__(self) -> None:
-        self._head: Message | None = None
-        self._body: list[bytes] = []
-        self._size = 0
-
-    def start(self, status: str, headers: Iterable[tuple[str, str]], _exc_info: Any = None) -> None:
-        """Take the head of the answer (PEP 3333's `start_response`); a second one, of an error, replaces it."""
-        self._head = {
-            "type": "http.response.start",
-            "status": int(status.split(" ", 1)[0]),
-            "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers],
-        }
-
-    def add(self, chunk: bytes) -> None:
-        """Take a piece of the body."""
-        self._body.append(chunk)
-        self._size += len(chunk)
-
-    @property
-    def is_long(self) -> bool:
-        """Whether it is time to send something."""
-        return self._size > SHORT
-
-    def taken(self, *, more: bool) -> Iterator[Message]:
-        """Give away what there is.
-
-        Args:
-            more: Whether the answer goes on after that.
-        """
-        if self._head is not None:
-            yield self._head
-            self._head = None
-        body, self._body, self._size = b"".join(self._body), [], 0
-        yield {"type": "http.response.body", "body": body, "more_body": more}
-
-
-async def _whole(receive: Receive) -> bytes:
-    chunks: list[bytes] = []
-    while True:
-        message = await receive()
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+def _body(chunks: Iterable[bytes], *, more: bool) -> Message:
+    return {"type": "http.response.body", "body": b"".join(chunks), "more_body": more}

@@ -69,7 +69,7 @@ def governed_mlflow() -> FastAPI:
 
 def _is_watched(route: BaseRoute) -> bool:
     """Make a router of MLflow's ask before each of its routes; say whether it is one to keep."""
-    if isinstance(route, Mount) and getattr(route.app, "app", None) is flask_app:
+    if isinstance(route, Mount) and _leads_to_flask(route):
         route.app = FlaskBridge(flask_app)
         return True  # It is watched by its own hook.
     router, context = getattr(route, "original_router", None), getattr(route, "include_context", None)
@@ -77,6 +77,10 @@ def _is_watched(route: BaseRoute) -> bool:
         raise RuntimeError(f"MLflow's route {route} is not one that Lockgate can watch; it can't be mounted safely.")
     context.dependencies.insert(0, Depends(_watch_native))
     return not all(_is_off(one) for one in router.routes)
+
+
+def _leads_to_flask(mount: Mount) -> bool:
+    return getattr(mount.app, "app", None) is flask_app
 
 
 def _is_off(route: Any) -> bool:

@@ -184,7 +184,7 @@ def tenure(held: Tenure, base_url: str) -> TenureView:
     )
 
 
-def policy(stored: StoredPolicy, unknown: Sequence[str] = ()) -> PolicyView:
+def policy(stored: StoredPolicy, unknown: Sequence[str]) -> PolicyView:
     """Show a policy, and whom it names that nobody is."""
     return PolicyView(
         version=stored.version,

@@ -30,7 +30,7 @@ class PolicyView(BaseModel):
     applied_by: str
     applied_at: Time | None
     #: Groups, roles and accounts that it names and nobody has: nobody could approve, promote or report as they.
-    unknown: list[str] = []
+    unknown: list[str]
 
 
 class PolicyVersionView(BaseModel):
