@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup browser deployed demo test race crash bench check format clean
+.PHONY: help setup browser deployed demo test race crash walls bench check format clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ race: $(STAMP)  ## 10,000 rounds of conflicting changes on three instances (ROUN
 
 crash: $(STAMP)  ## kill the server, and PostgreSQL, at each turn of a promotion (POINTS=20 for some)
 	@LOCKGATE_CRASH_POINTS=$(or $(POINTS),turns) $(BIN)/python -m pytest -s tests/adversarial/test_crash_proxy.py
+
+walls: $(STAMP)  ## take each wall out in turn and see that a test notices; writes docs/walls.md (ONLY=alias for some)
+	@$(BIN)/python -m tests.walls $(if $(ONLY),--only '$(ONLY)',--write)
 
 bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, the proof of the audit log, and hashing (GIGABYTES=10 for the large one)
 	@$(BIN)/python -m bench.promotions

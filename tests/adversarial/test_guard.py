@@ -436,6 +436,23 @@ def test_a_decision_is_good_for_one_move(fresh: Database) -> None:
 INSERT_BACK = ALIAS.format(alias="champion", version=2)
 
 
+def test_no_two_versions_are_brought_into_one_stage(fresh: Database) -> None:
+    """Whatever else goes wrong: decisions and grants for both are there, as a faulty server would write them."""
+    for version in (2, 3):
+        decided, granted, _ = forge("'stage:Production', v.id")
+        into_production = [
+            statement.replace("alias:champion", "stage:Production").replace("v.number = 2", f"v.number = {version}")
+            for statement in (decided, granted)
+        ]
+        move = f"UPDATE model_versions SET current_stage = 'Production' WHERE name = 'fraud' AND version = {version}"
+        if version == 2:
+            fresh.run(*into_production, move)
+        else:
+            with pytest.raises(DBAPIError, match=r"(?i)unique"):
+                fresh.run(*into_production, move)
+    assert fresh.serving()["production"] == [1, 2]  # 1 was there before Lockgate
+
+
 def test_a_grant_that_was_left_is_worth_nothing(new_database: Callable[[str], str]) -> None:
     """On PostgreSQL; on SQLite the server leaves none."""
     database = known(prepared("postgresql", new_database("postgresql")))
@@ -468,14 +485,24 @@ def test_nobody_writes_the_history(kind: str, guarded: Databases, rewriting: str
     assert guarded(kind).rows("SELECT * FROM lockgate_holders") == before
 
 
+REQUEST = (
+    "INSERT INTO lockgate_requests (workspace, model_id, version_id, target, state, requester_id, comment, created_at,"
+    " expires_at, policy_version, evidence, evidence_digest, gates, outcome) VALUES ('default', 'fraud', 'fraud3', "
+    "'alias:champion', '{state}', 1, '', 0, 0, 0, '', '', '', '')"
+)
+
+
+def test_one_request_for_the_same_thing_is_alive(fresh: Database) -> None:
+    for state in ("withdrawn", "withdrawn", "approved"):
+        fresh.run(REQUEST.format(state=state))
+    with pytest.raises(DBAPIError, match=r"(?i)unique"):
+        fresh.run(REQUEST.format(state="open"))
+
+
 def test_what_was_approved_keeps_its_content(fresh: Database) -> None:
     change = "UPDATE model_versions SET source = 'file:///evil' WHERE name = 'fraud' AND version = 3"
     fresh.run(change)
-    fresh.run(
-        "INSERT INTO lockgate_requests (workspace, model_id, version_id, target, state, requester_id, comment, created_at,"
-        " expires_at, policy_version, evidence, evidence_digest, gates, outcome) VALUES ('default', 'fraud', 'fraud3', "
-        "'alias:champion', 'approved', 1, '', 0, 0, 0, '', '', '', '')"
-    )
+    fresh.run(REQUEST.format(state="approved"))
     with pytest.raises(DBAPIError, match="approved as it is"):
         fresh.run(change.replace("evil", "worse"))
 

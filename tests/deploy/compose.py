@@ -27,8 +27,10 @@ FILLED_IN = {
     "AWS_ACCESS_KEY_ID": "tests",
     "AWS_SECRET_ACCESS_KEY": "tests",
     "LOCKGATE_ADMIN_TOKEN": ADMIN_TOKEN,
+    "LOCKGATE_SECRET_KEY": "secret-of-the-signing-key",
+    "LOCKGATE_CHECKPOINT_TO": "",
 }
-_VARIABLE = re.compile(r"\$\{(\w+)(?::\?[^}]*)?\}")
+_VARIABLE = re.compile(r"\$\{(\w+)(?::[?-][^}]*)?\}")
 
 
 def filled_in(text: str, variables: Mapping[str, str] = FILLED_IN) -> str:

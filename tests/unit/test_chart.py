@@ -30,11 +30,13 @@ ALL: Values = {
     "replicas": 3,
     "database": {"secret": "database", "key": "address"},
     "adminToken": {"secret": "admin"},
+    "secretKey": {"secret": "signing"},
     "s3": {"secret": "keys", "endpointUrl": "http://store:8333", "region": "eu-central-1"},
     "server": {
         **LEAST["server"],
         "allowedHosts": ["models.internal"],
         "serveArtifacts": False,
+        "checkpointTo": ["s3://checkpoints/mlflow", "https://witness.example.com/log"],
         "staticPrefix": "/mlflow",
         "environment": {"MLFLOW_SERVER_X_FRAME_OPTIONS": "DENY"},
         "envFrom": [{"secretRef": {"name": "provider"}}],
@@ -131,7 +133,7 @@ def test_the_command_is_the_servers(which: str) -> None:
     known = {parameter.envvar for parameter in server.params}
     variables = {variable["name"] for variable in container(which)["env"]}
     assert variables - known <= {
-        "LOCKGATE_ADMIN_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "MLFLOW_S3_ENDPOINT_URL",
+        "LOCKGATE_ADMIN_TOKEN", "LOCKGATE_SECRET_KEY", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "MLFLOW_S3_ENDPOINT_URL",
     }  # fmt: skip
 
 
@@ -175,6 +177,7 @@ def test_no_secret_is_made() -> None:
     assert secret == {
         "MLFLOW_BACKEND_STORE_URI": {"name": "database", "key": "address"},
         "LOCKGATE_ADMIN_TOKEN": {"name": "admin", "key": "token"},
+        "LOCKGATE_SECRET_KEY": {"name": "signing", "key": "secret-key"},
         "AWS_ACCESS_KEY_ID": {"name": "keys", "key": "AWS_ACCESS_KEY_ID"},
         "AWS_SECRET_ACCESS_KEY": {"name": "keys", "key": "AWS_SECRET_ACCESS_KEY"},
     }
