@@ -1,5 +1,6 @@
 """Our own pages in a real browser: with the keyboard alone, on a phone, in the dark."""
 
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from playwright.sync_api import BrowserContext, expect
 
 from tests.browser.conftest import SignedIn
 from tests.certificates import certificate
-from tests.house import House
+from tests.house import ONE_APPROVAL, House
 
 PHONE = {"width": 360, "height": 800}
 
@@ -116,3 +117,24 @@ def test_a_request_shows_what_is_missing_and_what_was_decided(house: House, sign
     page.reload()
     expect(page.get_by_text("Nothing is missing")).to_be_visible()
     expect(page.get_by_text("<b>fine</b>")).to_be_visible()
+
+
+def test_a_models_history_answers_what_served_when_and_who_approved_it(house: House, signed_in: SignedIn) -> None:
+    house.apply_policy(ONE_APPROVAL)
+    model = house.new_model(versions=2)
+    for version in ("1", "2"):
+        done = house.promote(model, version, "alias:champion")
+    first, _ = house.call("vic", "GET", f"/models/{model}/history")["history"]
+    page = signed_in("vic", f"/lockgate/requests/{done['id']}")
+    page.get_by_role("link", name="history").click()
+    expect(page.get_by_role("row")).to_have_count(3)
+    page.get_by_label("At this time").fill(first["from"][:19])
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Nothing held it then.")).to_be_visible()  # a moment too early
+    page.goto(f"{house.uri}/lockgate/models/{model}/history?at={first['from']}")
+    served = page.get_by_role("row").nth(1)
+    expect(served).to_contain_text("alias:champion1")
+    expect(served).to_contain_text("promotion by botsue")
+    expect(served.get_by_role("link")).to_have_attribute("href", re.compile("/lockgate/requests/[0-9]+$"))
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

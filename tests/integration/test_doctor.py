@@ -21,6 +21,44 @@ def test_the_history_says_who_approved_on_what_evidence(house: House) -> None:
     assert done["url"] in told
 
 
+def test_only_those_approved_who_approved_what_was_decided_about(house: House) -> None:
+    """Not who approved other evidence before; and a rollback rests on the approval of what it returns to."""
+    house.apply_policy(ONE_APPROVAL)
+    model = house.new_model(versions=2)
+    asked = house.ask(model, "1", "alias:champion")["id"]
+    house.call("sam", "POST", f"/requests/{asked}/approve", {})
+    with house.acting_as("ada") as client:
+        client.update_model_version(model, "1", "Now described")
+    first = house.call("sue", "GET", f"/requests/{asked}")
+    house.call("sue", "POST", f"/requests/{asked}/approve", {})
+    house.call("bot", "POST", f"/requests/{asked}/promote", {})
+    house.promote(model, "2", "alias:champion")
+    house.call("oz", "POST", f"/models/{model}/rollback", {"target": "alias:champion", "reason": "Worse"})
+    held = house.call("vic", "GET", f"/models/{model}/history")["history"]
+    told = [(one["version"], one["how"], one["by"], one["approved_by"]) for one in held]
+    assert told == [
+        ("1", "promotion", "bot", ["sue"]),
+        ("2", "promotion", "bot", ["sue"]),
+        ("1", "rollback", "oz", ["sue"]),
+    ]
+    assert held[2]["evidence_digest"] == held[0]["evidence_digest"] == first["evidence"]["digest"]
+    assert held[2]["request_url"] == first["url"]
+
+
+def test_what_a_deleted_model_served_is_not_forgotten(house: House) -> None:
+    model = house.new_model()
+    with house.acting_as("ada") as client:
+        client.set_registered_model_alias(model, "canary", "1")
+        client.delete_registered_model_alias(model, "canary")
+    with house.acting_as("admin") as client:
+        client.delete_registered_model(model)
+    (held,) = house.call("vic", "GET", f"/models/{model}/history")["history"]
+    assert (held["target"], held["version"]) == ("alias:canary", "1")
+    assert held["to"] is not None
+    house.new_model(model)
+    assert house.call("vic", "GET", f"/models/{model}/history")["history"] == [held]
+
+
 def test_what_is_moved_past_the_server_is_seen_and_what_is_protected_is_not_moved(house: House) -> None:
     house.apply_policy(ONE_APPROVAL)
     model = house.new_model(versions=2)

@@ -53,6 +53,10 @@ class Tenure:
     evidence_digest: str = ""
     approvers: tuple[str, ...] = ()
 
+    def lasted(self, at: datetime) -> bool:
+        """Say whether the target held the version at a moment."""
+        return self.since <= at and (self.until is None or at < self.until)
+
 
 # Composed once: that takes longer than asking.
 _DECISION = insert(decisions).returning(decisions.c.id)

@@ -52,6 +52,12 @@ def model(session: Session, workspace: str, name: str) -> Model | None:
     return Model(row.id, row.workspace, row.name, row.created_at) if row else None
 
 
+def models_called(session: Session, workspace: str, name: str) -> list[Model]:
+    """Return the living model of this name, and those that had it when they were deleted."""
+    called = select(models).where(models.c.workspace == workspace, models.c.name == name)
+    return [Model(row.id, row.workspace, row.name, row.created_at) for row in session.execute(called)]
+
+
 def all_names(session: Session) -> dict[tuple[str, str], int]:
     """Return (workspace, name) of every living model, with its creation time."""
     rows = session.execute(

@@ -70,6 +70,7 @@ from lockgate.workflow import (
     simulate,
     submit,
 )
+from lockgate.workflow.model_history import model_history
 
 _LINES = "application/x-ndjson"
 
@@ -279,7 +280,7 @@ def history(
     if at is not None and at.tzinfo is None:
         raise BadInput("`at` needs a time zone: 2026-05-12T14:00:00Z or 2026-05-12T14:00:00+02:00.")
     wanted = Target.parse(target) if target is not None else None
-    found = look.model_history(house, name, wanted, at)
+    found = model_history(house, name, wanted, at)
     return HistoryView(model=name, history=[view.tenure(tenure, caller.base_url) for tenure in found])
 
 

@@ -1,6 +1,7 @@
 """Drawing a page: its template in the product's look, with the headers that every page of ours carries."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 from fastapi import Request
@@ -31,7 +32,13 @@ def _prose(text: str) -> Markup:
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
+def _time(at: datetime) -> str:
+    """Return a time as people read it, in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 _templates.env.filters["prose"] = _prose
+_templates.env.filters["time"] = _time
 
 
 class Drawing:

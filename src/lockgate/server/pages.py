@@ -1,4 +1,6 @@
-"""The pages: a request with what it still needs, and those to sign in."""
+"""The pages: a request with what it still needs, the history of a model, and those to sign in."""
+
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
@@ -7,9 +9,9 @@ from sqlalchemy import Engine
 
 from lockgate.access.identity import IdentityFile
 from lockgate.access.principals import current_caller
-from lockgate.errors import NotFound
+from lockgate.errors import BadInput, NotFound
 from lockgate.server import view
-from lockgate.server.api import list_requests
+from lockgate.server.api import history, list_requests
 from lockgate.server.authentication import Authentication
 from lockgate.server.calls import PageToken, in_workspace
 from lockgate.server.drawing import WEB, Drawing
@@ -48,6 +50,11 @@ def pages(
         asked = view.request(look.request(stores(), request_id), current_caller().base_url)
         return drawing.page(request, "request.html", asked=asked)
 
+    @router.get("/models/{name}/history", dependencies=[Depends(in_workspace)])
+    def history_page(request: Request, name: str, target: str = "", at: str = "") -> Response:
+        held = history(name, stores(), current_caller(), target.strip() or None, _in_utc(at))
+        return drawing.page(request, "history.html", model=name, held=held.history, target=target, at=at)
+
     @router.get("/")
     def home() -> Response:
         return RedirectResponse(f"{settings.static_prefix}/lockgate/requests", 303)
@@ -59,3 +66,14 @@ def pages(
         raise NotFound(f"There is no page {path}. Those that there are stand at the top.")
 
     return router
+
+
+def _in_utc(at: str) -> datetime | None:
+    """Read a moment as a form gives it, without a time zone."""
+    if not at.strip():
+        return None
+    try:
+        moment = datetime.fromisoformat(at.strip())
+    except ValueError:
+        raise BadInput("That is no time. Write it as in 2026-05-12T14:00, in UTC.") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

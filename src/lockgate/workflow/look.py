@@ -1,27 +1,23 @@
-"""Looking: requests with their verdict of now, lists of them, the history of a model, the audit log. A live request
+"""Looking: requests with their verdict of now, lists of them, the audit log. A live request
 that is looked at is judged anew, on its evidence of now."""
 
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
-from lockgate.access.sight import must_see, sight_of
-from lockgate.database import history, identities, policies, record, requests, reviews
+from lockgate.access.sight import sight_of
+from lockgate.database import policies, record, requests, reviews
 from lockgate.database.engine import now
-from lockgate.database.history import Tenure
 from lockgate.decisions.verdict import Verdict
-from lockgate.errors import NotFound, Outdated
+from lockgate.errors import Outdated
 from lockgate.promotions.request import LIVE, PromotionRequest
-from lockgate.promotions.target import Target
 from lockgate.registry import pointers
 from lockgate.registry.transaction import reading
-from lockgate.reviews.standing import Verdict as ReviewVerdict
 from lockgate.workflow.case import Case, assess, request_named, study
 from lockgate.workflow.files import look_at_files
 from lockgate.workflow.matter import exclusions
@@ -89,40 +85,6 @@ def _case(session: Session, stores: Stores, found: PromotionRequest) -> Case:
     given = tuple(reviews.of_requests(session, [found.id]).get(found.id, ()))
     excluded = exclusions(session, found.requester, evidence)
     return Case(found, rules, evidence, None, given, excluded, verdict)
-
-
-def model_history(stores: Stores, name: str, target: Target | None, at: datetime | None) -> list[Tenure]:
-    """Return who held a model's targets, oldest first, and who approved.
-
-    Args:
-        stores: The stores.
-        name: The model.
-        target: Only this one.
-        at: Only who held it at this moment.
-
-    Raises:
-        NotFound: if there is no such model.
-    """
-    must_see(current_caller(), name)
-    with reading(stores.registry.engine) as session:
-        known = identities.model(session, stores.registry.workspace, name)
-        if known is None:
-            raise NotFound(f"Registered Model with name={name} not found")
-        found = [
-            tenure
-            for tenure in history.tenures(session, known.id, target)
-            if at is None or (tenure.since <= at and (tenure.until is None or at < tenure.until))
-        ]
-        approvers = _approvers(session, found)
-    return [replace(tenure, approvers=approvers.get(tenure.request_id or 0, ())) for tenure in found]
-
-
-def _approvers(session: Session, tenures: list[Tenure]) -> Mapping[int, tuple[str, ...]]:
-    asked = {tenure.request_id for tenure in tenures if tenure.request_id is not None}
-    return {
-        request_id: tuple(dict.fromkeys(r.reviewer.name for r in given if r.verdict is ReviewVerdict.APPROVE))
-        for request_id, given in reviews.of_requests(session, asked).items()
-    }
 
 
 @dataclass(frozen=True)
