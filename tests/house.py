@@ -15,8 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,18 @@ rules:
 """
 
 
+#: Each process that runs tests counts through ports of its own, so that none takes what another is about to use. They
+#: are below those that the system gives to clients.
+_FIRST_PORT = 20_000 + os.getpid() % 40 * 300
+_PORTS = cycle(range(_FIRST_PORT, _FIRST_PORT + 300))
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError
 
 
 @dataclass

@@ -8,6 +8,7 @@ from mlflow.store.model_registry.dbmodels.models import Base
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import Engine, select
 
+from lockgate.database import tables
 from lockgate.database.engine import engine_for, real_uri
 from lockgate.registry import pointers
 from lockgate.registry.transaction import reading, transaction
@@ -25,6 +26,7 @@ def store(request: pytest.FixtureRequest, new_database: Callable[[str], str]) ->
         for _ in range(2):
             store.create_model_version(name, "file:///nowhere")
         store.set_registered_model_alias(name, "champion", "1")
+    tables.writers.create(engine(store))
     return store
 
 

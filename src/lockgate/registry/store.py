@@ -26,6 +26,7 @@ from mlflow.store.entities import PagedList
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.store.model_registry.sqlalchemy_workspace_store import WorkspaceAwareSqlAlchemyStore
 from mlflow.utils.validation import (
+    _validate_model_alias_name,
     _validate_model_name,
     _validate_model_renaming,
     _validate_model_version,
@@ -299,6 +300,8 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
                 begun.caller.require(Permission.WRITE, name)
             if changes:
                 self.gate.check_alias(begun, alias)
+                # Before the move is granted: what can't be stored can't be granted either.
+                _validate_model_alias_name(alias)
             with self._moving(begun, wanted, decisions):
                 super().set_registered_model_alias(name, alias, version)
             if not changes:
