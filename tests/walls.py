@@ -420,7 +420,8 @@ def without(wall: Wall) -> str | None:
             [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-rfE", "-p", "no:xdist", *wall.tests],
             cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{source}:{ROOT}"}, capture_output=True, text=True, check=False,
         )  # fmt: skip
-    failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    lines = (line.partition(" ") for line in done.stdout.splitlines())
+    failed = [rest.partition(" - ")[0] for first, _, rest in lines if first in ("FAILED", "ERROR")]
     if done.returncode not in (0, 1) or (done.returncode == 1 and not failed):
         raise SystemExit(f"Without '{wall.name}' the tests could not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return failed[0] if failed else None
