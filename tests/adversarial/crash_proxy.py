@@ -189,7 +189,7 @@ class _Reader:
                 text = self.prepared[name] = text_of.decode(errors="replace")
             case "B":
                 text = self.prepared.get(body.split(b"\0", 2)[1], "")
-        self.on_record = (self.on_record or "INSERT INTO lockgate_audit" in text) and text != "BEGIN"
+        self.on_record = (self.on_record or "INSERT INTO lockgate_audit" in text) and not text.startswith("BEGIN")
         return Message(True, kind, text, self.on_record)
 
 

@@ -13,8 +13,8 @@ router = APIRouter()
 
 
 @router.get("/healthz")
-def healthz() -> dict[str, str]:
-    """Say that the process is up."""
+async def healthz() -> dict[str, str]:
+    """Say that the process is up. Asynchronous: whoever asks needs no thread, which calls may all have that wait."""
     return {"status": "ok"}
 
 
