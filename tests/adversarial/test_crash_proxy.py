@@ -31,6 +31,7 @@ from tests.house import ONE_APPROVAL, SCRIPTS, House
 
 POINTS = os.environ.get("LOCKGATE_CRASH_POINTS", "4")
 TARGET = "alias:champion"
+ON_APPROVAL = ONE_APPROVAL + "    promote: {on: approval}\n"
 #: How soon a server has to be ready again, in seconds.
 READY_WITHIN = 5.0
 
@@ -138,6 +139,44 @@ def test_a_lost_reply_to_a_commit_is_survived(house: House, proxy: CrashProxy) -
         assert promotion.count("promotion.done") == 1
         with querying(house.backend) as query:
             check_agreement(query)
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_what_was_committed_is_not_said_to_be_undone(house: House, proxy: CrashProxy, has_key: bool) -> None:
+    """The line is cut after the commit, when the server looks once more at files that nobody had sealed."""
+    house.apply_policy(ON_APPROVAL)
+    model = house.new_model(versions=0)
+    with house.acting_as("ada") as client:
+        run = client.create_run("0").info.run_id
+        client.log_text(run, "weights", "model/weights.txt")
+        version = str(client.create_model_version(model, f"runs:/{run}/model", run).version)
+    asked = house.ask(model, version, TARGET)["id"]
+    key = {"Idempotency-Key": str(uuid.uuid4())} if has_key else {}
+    path = f"/api/lockgate/v1/requests/{asked}/approve"
+    with proxy.watching(Strike(0, False, proxy.cut, next_turn_after_commit())):
+        told = house.http("sue").post(path, json={}, headers=key)
+    assert proxy.struck.is_set()
+    _until_ready(house)
+    assert house.call("vic", "GET", f"/requests/{asked}")["state"] == "promoted"
+    if has_key:
+        assert (told.status_code, told.json()["state"]) == (200, "promoted")
+        again = house.http("sue").post(path, json={}, headers=key)
+        assert (again.content, again.headers["Idempotency-Replayed"]) == (told.content, "true")
+    else:
+        assert told.status_code == 200 or "Look before you try again" in told.json()["message"], told.text
+        assert "before anything was changed" not in told.text
+
+
+def next_turn_after_commit() -> Callable[[Message], bool]:
+    """Return what says whether a message is the next that the server sends after it has committed."""
+    committed = False
+
+    def is_next(message: Message) -> bool:
+        nonlocal committed
+        was_committed, committed = committed, committed or is_commit(message)
+        return was_committed and message.to_database and message.ends_turn
+
+    return is_next
 
 
 def test_a_client_of_mlflows_that_repeats_what_was_done_does_no_harm(house: House, proxy: CrashProxy) -> None:

@@ -31,7 +31,7 @@ from lockgate.database.calls import AnsweredCall
 from lockgate.database.engine import writing_session
 from lockgate.errors import BadInput, Conflict, KeyReused, LockgateError, OutcomeUnknown
 from lockgate.registry.one_call import OneCall, one_call
-from lockgate.registry.transaction import LOST, commit, reading, told_by_us
+from lockgate.registry.transaction import UNCHANGED, commit, reading, told_by_us
 from lockgate.server import failures
 from lockgate.server.sealed_answers import digest_of, opened, sealed
 from lockgate.workflow.stores import stores
@@ -240,5 +240,5 @@ def _settled(engine: Engine, keyed: Keyed, unknown: OutcomeUnknown) -> Response:
             return _first_given(engine, keyed)
         except LockgateError:
             continue
-        raise Conflict(LOST) from unknown
+        raise Conflict(UNCHANGED) from unknown
     raise unknown
