@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -87,6 +87,13 @@ class OnceRoute(APIRoute):
                 endpoint = _once(endpoint, status)
                 options["dependencies"] = [*(options.get("dependencies") or ()), Depends(_read)]
         super().__init__(path, endpoint, **options)
+
+
+class OnceRouter(APIRouter):
+    """A router for what callers change: all those of our API, and of Databricks' dialect of it, are of this kind."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(route_class=OnceRoute, **options)
 
 
 async def _read(request: Request, idempotency_key: _Key = None) -> None:
