@@ -27,8 +27,7 @@ LOST = (
 UNCHANGED = "The connection to the database was lost before anything was changed. Try again in a moment."
 UNKNOWN = (
     "The connection to the database was lost while this change was being committed, so it is unknown whether it was "
-    "made. Look before you try again; a call of Lockgate's own API that had an Idempotency-Key tells when it is "
-    "repeated with the same one."
+    "made. Look before you try again; a call that had an Idempotency-Key tells when it is repeated with the same one."
 )
 REFUSED_VALUE = (
     "The database can't take one of the values: it is too long or too large, or holds characters that can't be stored."
