@@ -72,7 +72,7 @@ def deployed(folder: Path, database: str, s3: str) -> Deployment:
     instances = {name: _instance(folder, name, ports, database, variables) for name in INSTANCES}
     front = House(folder, database)
     front.server = _balancer(folder, ports, s3)
-    nginx = _nginx(folder, ports)
+    nginx = nginx_before(folder, ports)
     deployment = Deployment(front, nginx, instances, f"https://127.0.0.1:{ports['store']}")
     try:
         # One after the other, as their `depends_on` says.
@@ -140,8 +140,13 @@ def _balancer(folder: Path, ports: Mapping[str, int], s3: str) -> Server:
     )
 
 
-def _nginx(folder: Path, ports: Mapping[str, int]) -> Server:
-    """The example for nginx, in front of the same instances."""
+def nginx_before(folder: Path, ports: Mapping[str, int]) -> Server:
+    """Return the example for nginx, in front of instances at other ports.
+
+    Args:
+        folder: For logs; with a certificate in `tls`.
+        ports: Of both instances, and nginx's own.
+    """
     told = (FOLDER.parent / "nginx/lockgate.conf").read_text()
     for there, here in {
         "listen 443 ssl": f"listen 127.0.0.1:{ports['nginx']} ssl",
