@@ -1,8 +1,12 @@
 """Transactions, and what stays the same throughout one."""
 
+import os
+import socket
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, select, text
 
@@ -11,6 +15,7 @@ from lockgate.database.engine import LOCK_TIMEOUT, engine_for, now, real_uri, to
 from lockgate.database.migrate import alone
 from lockgate.errors import Conflict, Refused, RefusedOnRecord
 from lockgate.registry.transaction import reading, transaction
+from tests.adversarial.crash_proxy import CrashProxy
 from tests.conftest import BACKENDS
 
 POLICY = "version: 1\nrules: []\n"
@@ -110,3 +115,20 @@ def test_who_waits_too_long_is_told_so_and_the_connection_is_good_for_the_next(e
     with transaction(engine) as session:
         policies.add(session, POLICY, "ada", AT)
     assert kept(engine) == [*refused_after, "ada"]
+
+
+@pytest.mark.parametrize(("given", "idle"), [("", 5), ("&keepalives_idle=77", 77)])
+def test_a_machine_that_is_gone_without_a_word_is_noticed(
+    new_database: Callable[[str], str], given: str, idle: int
+) -> None:
+    """As the operating system was told: that packets are lost can't be shown on one machine."""
+    with closing(CrashProxy(new_database("postgresql"))) as proxy:
+        engine = engine_for(real_uri(proxy.through + given))
+        with engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            with socket.socket(fileno=os.dup(driver.fileno())) as line:
+                assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == idle
+                assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+            assert driver.info.get_parameters()["connect_timeout"] == "5"
+        engine.dispose()

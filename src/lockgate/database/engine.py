@@ -35,6 +35,15 @@ _LAST_USED = "lockgate_last_used"
 #: After how long without use a connection may have gone, with its server or on the way to it.
 _IDLE_SECONDS = 1.0
 
+#: How libpq notices that PostgreSQL's machine is gone without a word, within some ten seconds and not after hours:
+#: times in seconds, the last in milliseconds (https://www.postgresql.org/docs/16/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
+_NOTICE_LOSS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 # One turn with PostgreSQL, as `BEGIN` alone would be. Who migrates may wait longer, and begins otherwise.
 _BEGIN_TO_WRITE = (
     f"BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'; "
@@ -80,13 +89,20 @@ def engine_for(uri: str) -> Engine:
 
 
 def _create_engine(uri: str) -> Engine:
-    if make_url(uri).get_backend_name() == "sqlite":
+    url = make_url(uri)
+    if url.get_backend_name() == "sqlite":
         engine = create_engine(uri)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     # As with SQLite we begin transactions ourselves, and none to read: see `reading_engine`.
-    engine = create_engine(uri, isolation_level="AUTOCOMMIT", pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE)
+    engine = create_engine(
+        uri,
+        isolation_level="AUTOCOMMIT",
+        pool_size=_POOL_SIZE,
+        max_overflow=_POOL_SIZE,
+        connect_args={name: value for name, value in _NOTICE_LOSS.items() if name not in url.query},
+    )
     event.listen(engine, "begin", _begin_postgresql)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _ping_if_idle)
