@@ -6,10 +6,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import yaml
 
 from tests.certificates import certificate
@@ -22,6 +24,7 @@ INSTANCES = ("lockgate-1", "lockgate-2")
 #: What `.env` has to hold.
 FILLED_IN = {
     "LOCKGATE_HOSTNAME": "127.0.0.1",
+    "POSTGRES_PASSWORD": "secret-of-the-superuser",
     "MLFLOW_DB_PASSWORD": "secret-of-the-database",
     "MLFLOW_ARTIFACT_BUCKET": "models",
     "AWS_ACCESS_KEY_ID": "tests",
@@ -69,7 +72,9 @@ def deployed(folder: Path, database: str, s3: str) -> Deployment:
     ports = {name: free_port() for name in (*INSTANCES, "https", "store", "nginx")}
     variables = _variables(ports, s3)
     make_bucket(variables)
-    instances = {name: _instance(folder, name, ports, database, variables) for name in INSTANCES}
+    init_db(database)
+    as_mlflow = database.replace("//postgres:", "//mlflow:", 1)
+    instances = {name: _instance(folder, name, ports, as_mlflow, variables) for name in INSTANCES}
     front = House(folder, database)
     front.server = _balancer(folder, ports, s3)
     nginx = nginx_before(folder, ports)
@@ -94,6 +99,20 @@ def make_bucket(variables: Mapping[str, str]) -> None:
         [sys.executable, FOLDER / script.removeprefix("/"), filled_in(bucket)],
         env={**os.environ, **variables}, check=True, timeout=60,
     )  # fmt: skip
+
+
+def init_db(database: str) -> None:
+    """Run what PostgreSQL's image runs at its first start, and the service `init-db`."""
+    # Roles are the whole cluster's.
+    with psycopg.connect(database, autocommit=True) as connection, suppress(psycopg.errors.DuplicateObject):
+        connection.execute(filled_in(COMPOSE["configs"]["roles.sql"]["content"]).encode())
+    words = shlex.split(filled_in(COMPOSE["services"]["init-db"]["command"]))
+    here = {
+        "lockgate": str(SCRIPTS / "lockgate"),
+        "postgresql://postgres:secret-of-the-superuser@postgres/mlflow": database,
+    }
+    assert here.keys() <= set(words)
+    subprocess.run([here.get(word, word) for word in words], check=True, timeout=60)
 
 
 def _variables(ports: Mapping[str, int], s3: str) -> dict[str, str]:

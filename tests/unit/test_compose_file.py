@@ -41,7 +41,7 @@ KNOWN = {parameter.envvar for parameter in server.params} | {
 
 def test_it_is_as_the_compose_specification_says() -> None:
     services = PyCompose.from_json(json.dumps(COMPOSE)).service_names()
-    assert set(services) == {*INSTANCES, "balancer", "postgres", "store", "bucket"}
+    assert set(services) == {*INSTANCES, "init-db", "balancer", "postgres", "store", "bucket"}
     with pytest.raises(ValueError, match="helthcheck"):
         PyCompose.from_json(json.dumps(COMPOSE).replace('"healthcheck"', '"helthcheck"'))
 
