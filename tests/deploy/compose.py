@@ -6,10 +6,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import yaml
 
 from tests.certificates import certificate
@@ -22,6 +24,7 @@ INSTANCES = ("lockgate-1", "lockgate-2")
 #: What `.env` has to hold.
 FILLED_IN = {
     "LOCKGATE_HOSTNAME": "127.0.0.1",
+    "POSTGRES_PASSWORD": "secret-of-the-superuser",
     "MLFLOW_DB_PASSWORD": "secret-of-the-database",
     "MLFLOW_ARTIFACT_BUCKET": "models",
     "AWS_ACCESS_KEY_ID": "tests",
@@ -69,10 +72,12 @@ def deployed(folder: Path, database: str, s3: str) -> Deployment:
     ports = {name: free_port() for name in (*INSTANCES, "https", "store", "nginx")}
     variables = _variables(ports, s3)
     make_bucket(variables)
-    instances = {name: _instance(folder, name, ports, database, variables) for name in INSTANCES}
+    init_db(database)
+    as_mlflow = database.replace("//postgres:", "//mlflow:", 1)
+    instances = {name: _instance(folder, name, ports, as_mlflow, variables) for name in INSTANCES}
     front = House(folder, database)
     front.server = _balancer(folder, ports, s3)
-    nginx = _nginx(folder, ports)
+    nginx = nginx_before(folder, ports)
     deployment = Deployment(front, nginx, instances, f"https://127.0.0.1:{ports['store']}")
     try:
         # One after the other, as their `depends_on` says.
@@ -94,6 +99,20 @@ def make_bucket(variables: Mapping[str, str]) -> None:
         [sys.executable, FOLDER / script.removeprefix("/"), filled_in(bucket)],
         env={**os.environ, **variables}, check=True, timeout=60,
     )  # fmt: skip
+
+
+def init_db(database: str) -> None:
+    """Run what PostgreSQL's image runs at its first start, and the service `init-db`."""
+    # Roles are the whole cluster's.
+    with psycopg.connect(database, autocommit=True) as connection, suppress(psycopg.errors.DuplicateObject):
+        connection.execute(filled_in(COMPOSE["configs"]["roles.sql"]["content"]).encode())
+    words = shlex.split(filled_in(COMPOSE["services"]["init-db"]["command"]))
+    here = {
+        "lockgate": str(SCRIPTS / "lockgate"),
+        "postgresql://postgres:secret-of-the-superuser@postgres/mlflow": database,
+    }
+    assert here.keys() <= set(words)
+    subprocess.run([here.get(word, word) for word in words], check=True, timeout=60)
 
 
 def _variables(ports: Mapping[str, int], s3: str) -> dict[str, str]:
@@ -140,8 +159,13 @@ def _balancer(folder: Path, ports: Mapping[str, int], s3: str) -> Server:
     )
 
 
-def _nginx(folder: Path, ports: Mapping[str, int]) -> Server:
-    """The example for nginx, in front of the same instances."""
+def nginx_before(folder: Path, ports: Mapping[str, int]) -> Server:
+    """Return the example for nginx, in front of instances at other ports.
+
+    Args:
+        folder: For logs; with a certificate in `tls`.
+        ports: Of both instances, and nginx's own.
+    """
     told = (FOLDER.parent / "nginx/lockgate.conf").read_text()
     for there, here in {
         "listen 443 ssl": f"listen 127.0.0.1:{ports['nginx']} ssl",

@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from moto.server import ThreadedMotoServer
 
+from tests.adversarial.test_race import querying
 from tests.deploy.compose import Deployment, deployed
 from tests.house import acting
 
@@ -87,6 +88,15 @@ def test_a_promotion_through_the_load_balancer(deployment: Deployment, monkeypat
     promoted = front.cli("bot", "promote", str(asked["id"]))
     assert promoted.returncode == 0, promoted.stderr
     assert all(deployment.taken_by(name) for name in deployment.instances), front.server.log
+
+
+def test_the_instances_own_no_tables(deployment: Deployment) -> None:
+    found = deployment.front.call("admin", "GET", "/doctor")
+    assert (found["ok"], found["access"]) == (True, [])
+    with querying(deployment.front.backend) as query:
+        told = "SELECT DISTINCT usename FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        assert query(told) == [("mlflow",)]
+        assert query("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == [("lockgate_owner",)]
 
 
 def test_the_load_balancer_is_believed_and_callers_are_not(deployment: Deployment) -> None:

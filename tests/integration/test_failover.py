@@ -1,4 +1,8 @@
-"""PostgreSQL's primary is lost and its standby promoted: a server that knows both goes on, with all that was acknowledged."""
+"""PostgreSQL's primary crashes and its standby is promoted: a server that knows both goes on, with all that was acknowledged.
+
+The primary's machine stays: connections are refused at once. One that is lost answers nothing, which takes longer to
+notice (`engine._NOTICE_LOSS`, `test_transaction.py`).
+"""
 
 import os
 import subprocess
@@ -34,7 +38,7 @@ def start(data: Path, port: int) -> None:
 
 
 def stop(data: Path) -> None:
-    """Stop it without any leave-taking, as a machine that is lost."""
+    """Stop it without any leave-taking, as in a crash."""
     postgresql("pg_ctl", "-D", data, "-m", "immediate", "stop")
 
 

@@ -1,7 +1,9 @@
 """Two instances on one PostgreSQL: what one of them remembers is never needed, and never trusted for long."""
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import httpx
@@ -105,3 +107,29 @@ def test_what_a_standby_has_not_got_is_written_again(pair: Pair) -> None:
                 continue
         with querying(one.backend) as query:
             assert query(noted) == [("ada",)]
+
+
+#: The threads of a worker that carry calls out.
+THREADS = 40
+
+
+def test_one_transaction_that_hangs_stops_the_others_for_a_while_only(pair: Pair) -> None:
+    """Somebody keeps the head of the audit log in `psql`: writers are told so, and liveness is answered meanwhile."""
+    one, two = pair
+    model = one.new_model()
+    asked = one.ask(model, "1", TARGET)
+    headers = {"Authorization": f"Bearer {one.tokens['admin']}"}
+
+    def ask_for_a_token(_: int) -> httpx.Response:
+        return httpx.post(f"{two.uri}/api/lockgate/v1/tokens", json={"principal": "vic"}, headers=headers, timeout=120)
+
+    with psycopg.connect(one.backend) as holding, ThreadPoolExecutor(THREADS + 5) as threads:
+        holding.execute("SELECT * FROM lockgate_chain_head FOR UPDATE")
+        waiting = [threads.submit(ask_for_a_token, number) for number in range(THREADS + 5)]
+        time.sleep(2)
+        assert httpx.get(f"{two.uri}/healthz", timeout=10).json() == {"status": "ok"}
+        told = one.call("sue", "POST", f"/requests/{asked['id']}/approve", {}, 409)
+        assert told["message"] == "The database is busy with other changes. Try again in a moment."
+        holding.rollback()
+        assert {call.result().status_code for call in waiting} <= {201, 409}
+    assert one.call("sue", "POST", f"/requests/{asked['id']}/approve", {})["state"] == "approved"

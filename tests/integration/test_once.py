@@ -164,6 +164,70 @@ def test_every_change_of_the_api_takes_a_key(house: House) -> None:
             assert takes is (method != "get"), (method, path)
 
 
+MLFLOW = "/api/2.0/mlflow"
+
+
+def to_mlflow(house: House, who: str, method: str, path: str, body: Any, key: str) -> httpx.Response:
+    return house.http(who).request(method, f"{MLFLOW}{path}", json=body, headers={"Idempotency-Key": key})
+
+
+def test_mlflows_changes_of_registered_models_take_a_key(house: House) -> None:
+    model, key = house.new_model(), new_key()
+    with house.acting_as("ada") as client:
+        run = client.get_model_version(model, "1").run_id
+    registration = {"name": model, "source": f"runs:/{run}/model", "run_id": run}
+    made = to_mlflow(house, "ada", "POST", "/model-versions/create", registration, key)
+    assert made.json()["model_version"]["version"] == "2"
+    same(made, to_mlflow(house, "ada", "POST", "/model-versions/create", registration, key))
+    with house.acting_as("ada") as client:
+        assert len(client.search_model_versions(f"name = '{model}'")) == 2
+    described = {"name": model, "version": "2", "description": "another"}
+    refused = to_mlflow(house, "ada", "PATCH", "/model-versions/update", described, key)
+    assert (refused.status_code, refused.json()["error_code"]) == (422, "INVALID_PARAMETER_VALUE")
+    # A refusal that opened a request is an answer; one that left nothing is made anew.
+    key, alias = new_key(), {"name": model, "alias": "champion", "version": "2"}
+    refused = to_mlflow(house, "ada", "POST", "/registered-models/alias", alias, key)
+    assert refused.status_code == 403
+    [asked] = house.call("vic", "GET", f"/requests?model={model}")["requests"]
+    house.call("sue", "POST", f"/requests/{asked['id']}/approve", {})
+    same(refused, to_mlflow(house, "ada", "POST", "/registered-models/alias", alias, key))
+    key = new_key()
+    moved = to_mlflow(house, "bot", "POST", "/registered-models/alias", alias, key)
+    assert moved.status_code == 200
+    same(moved, to_mlflow(house, "bot", "POST", "/registered-models/alias", alias, key))
+    assert ends_of(house, asked["id"], "promotion.done") == 1
+    name, key = f"{model}-later", new_key()
+    missing = to_mlflow(house, "ada", "POST", "/model-versions/create", {**registration, "name": name}, key)
+    assert missing.status_code == 404
+    house.new_model(name, versions=0)
+    assert to_mlflow(house, "ada", "POST", "/model-versions/create", {**registration, "name": name}, key).is_success
+    assert to_mlflow(house, "ada", "POST", "/registered-models/alias", alias, "short").status_code == 400
+
+
+def test_other_changes_of_mlflows_refuse_a_key_and_what_reads_ignores_it(house: House) -> None:
+    with house.acting_as("ada") as client:
+        run = client.create_run("0").info.run_id
+    metric = {"run_id": run, "key": "auc", "value": 0.9, "timestamp": 1}
+    refused = to_mlflow(house, "ada", "POST", "/runs/log-metric", metric, new_key())
+    assert refused.status_code == 400
+    assert "takes no Idempotency-Key, and nothing was changed" in refused.json()["message"]
+    with house.acting_as("ada") as client:
+        assert client.get_metric_history(run, "auc") == []
+    assert to_mlflow(house, "ada", "POST", "/runs/search", {"experiment_ids": ["0"]}, new_key()).status_code == 200
+
+
+def test_the_calls_of_databricks_dialect_take_a_key(house: House) -> None:
+    model, key = house.new_model(), new_key()
+    comment = {"name": model, "version": "1", "comment": "hello"}
+    made = to_mlflow(house, "ada", "POST", "/comments/create", comment, key)
+    assert made.status_code == 200
+    same(made, to_mlflow(house, "ada", "POST", "/comments/create", comment, key))
+    key, wanted = new_key(), {"name": model, "version": "1", "stage": "Production"}
+    asked = to_mlflow(house, "ada", "POST", "/transition-requests/create", wanted, key)
+    assert asked.status_code == 200
+    same(asked, to_mlflow(house, "ada", "POST", "/transition-requests/create", wanted, key))
+
+
 def test_another_instance_gives_the_same_answer_also_after_a_crash(
     new_database: Callable[[str], str], tmp_path: Path
 ) -> None:

@@ -14,13 +14,15 @@ from subprocess import PIPE
 import httpx
 import psycopg
 import pytest
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from mlflow.exceptions import MlflowException
 from sqlalchemy import Engine, text
 
 from lockgate.database import migrate
 from lockgate.database.engine import MIGRATES, engine_for, real_uri
-from lockgate.database.writers import SCHEMA
+from lockgate.database.writers import SCHEMA, shut_out_writers_before
 from lockgate.errors import BadInput, Outdated
 from lockgate.registry.transaction import transaction
 from tests.adversarial.test_race import querying
@@ -47,7 +49,11 @@ def test_three_servers_start_together_on_an_empty_database(new_database: Callabl
         with ThreadPoolExecutor(len(houses)) as threads:
             list(threads.map(lambda house: house.server.start(), houses))
         for house in houses:
-            assert httpx.get(f"{house.uri}/readyz").json() == {"database": "ok", "migrations": "ok"}
+            assert httpx.get(f"{house.uri}/readyz").json() == {
+                "database": "ok",
+                "migrations": "ok",
+                "guard": "ok",
+            }
             assert house.call("admin", "GET", "/principals")["principals"]
         with querying(database) as query:
             assert query("SELECT COUNT(*) FROM lockgate_alembic_version") == [(1,)]
@@ -101,6 +107,7 @@ def test_an_old_server_on_a_newer_schema_reads_and_writes_as_long_as_it_may(
         house.sql("UPDATE lockgate_alembic_version SET version_num = '9998'")
         ready = httpx.get(f"{house.uri}/readyz")
         assert (ready.status_code, ready.json()["migrations"]) == (200, "ahead")
+        assert ready.json()["guard"] == "there; a newer server's, so it was not compared"
         house.call("sue", "POST", f"/requests/{asked['id']}/comment", {"comment": "written"})
 
         house.sql("UPDATE lockgate_writers SET minimum = 9998")
@@ -127,6 +134,32 @@ def test_an_old_server_on_a_newer_schema_reads_and_writes_as_long_as_it_may(
         house.server.start()
 
 
+NEWER_GUARD = "UPDATE pg_proc SET prosrc = prosrc || ' -- newer' WHERE proname = 'lockgate_is_protected'"
+
+
+@pytest.mark.parametrize("minimum", [SCHEMA, 9998])
+def test_an_old_server_does_not_put_its_guard_over_a_newer_one(
+    new_database: Callable[[str], str], tmp_path: Path, minimum: int
+) -> None:
+    with closing(House(tmp_path, new_database("postgresql"))) as house:
+        house.open()
+        house.sql("UPDATE lockgate_alembic_version SET version_num = '9998'")
+        house.sql(f"UPDATE lockgate_writers SET minimum = {minimum}")
+        house.sql(NEWER_GUARD)
+        told = house.call("admin", "POST", "/doctor/repair", status=409)
+        assert "Use the new version" in told["message"]
+        for arguments in (["init-db"], ["doctor", "--remove-guard"]):
+            refused = house.cli("admin", *arguments, "--backend-store-uri", house.backend)
+            assert refused.returncode == 1
+            assert "newer version" in " ".join(refused.stderr.split()), refused.stderr
+        with querying(house.backend) as query:
+            assert query("SELECT COUNT(*) FROM pg_proc WHERE prosrc LIKE '%-- newer'") == [(1,)]
+        # Its own triggers it knows, whatever they do now.
+        house.sql("ALTER TABLE registered_model_aliases DISABLE TRIGGER lockgate_guard_aliases")
+        ready = httpx.get(f"{house.uri}/readyz")
+        assert (ready.status_code, ready.json()["guard"]) == (503, "not as it should be: `lockgate doctor` says more")
+
+
 @pytest.fixture(params=BACKENDS)
 def engine(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> Engine:
     engine = engine_for(real_uri(new_database(request.param)))
@@ -136,11 +169,10 @@ def engine(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -
 
 
 def raise_minimum(engine: Engine, change: Callable[[], None] = lambda: None) -> None:
-    """Do what a migration does that calls `shut_out_writers_before`."""
+    """Migrate, as a migration that shuts out old writers."""
     with engine.execution_options(**{MIGRATES: True}).begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("LOCK TABLE lockgate_writers IN ACCESS EXCLUSIVE MODE"))
-        connection.execute(text("UPDATE lockgate_writers SET minimum = 9998"))
+        with Operations.context(MigrationContext.configure(connection)):
+            shut_out_writers_before("9998")
         change()
 
 

@@ -1,15 +1,21 @@
 """Transactions, and what stays the same throughout one."""
 
+import os
+import socket
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, text
 
 from lockgate.database import policies, tables
-from lockgate.database.engine import engine_for, now, real_uri, to_ms
+from lockgate.database.engine import LOCK_TIMEOUT, engine_for, now, real_uri, to_ms
+from lockgate.database.migrate import alone
 from lockgate.errors import Conflict, Refused, RefusedOnRecord
 from lockgate.registry.transaction import reading, transaction
+from tests.adversarial.crash_proxy import CrashProxy
 from tests.conftest import BACKENDS
 
 POLICY = "version: 1\nrules: []\n"
@@ -82,3 +88,47 @@ def test_the_database_tells_the_time(engine: Engine) -> None:
     with reading(engine) as session:
         told = now(session)
     assert to_ms(before) <= to_ms(told) <= to_ms(datetime.now(UTC))
+
+
+def test_writers_wait_and_keep_others_waiting_for_so_long_and_migrations_as_long_as_it_takes(engine: Engine) -> None:
+    if engine.dialect.name != "postgresql":
+        with transaction(engine) as session:
+            assert session.execute(text("PRAGMA busy_timeout")).scalar_one() == LOCK_TIMEOUT * 1000
+        return
+    both = text("SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')")
+    with transaction(engine) as session:
+        assert tuple(session.execute(both).one()) == (f"{LOCK_TIMEOUT}s", "1min")
+    with reading(engine) as session:
+        assert tuple(session.execute(both).one()) == ("0", "0")
+    with alone(engine) as connection:
+        assert tuple(connection.execute(both).one()) == ("0", "0")
+
+
+def test_who_waits_too_long_is_told_so_and_the_connection_is_good_for_the_next(engine: Engine) -> None:
+    if engine.dialect.name != "postgresql":
+        return
+    with engine.begin() as keeping:
+        keeping.execute(text("LOCK TABLE lockgate_writers IN ACCESS EXCLUSIVE MODE"))
+        with pytest.raises(Conflict, match="busy with other changes"), transaction(engine) as session:
+            session.execute(select(tables.policies))
+    refused_after = kept(engine)
+    with transaction(engine) as session:
+        policies.add(session, POLICY, "ada", AT)
+    assert kept(engine) == [*refused_after, "ada"]
+
+
+@pytest.mark.parametrize(("given", "idle"), [("", 5), ("&keepalives_idle=77", 77)])
+def test_a_machine_that_is_gone_without_a_word_is_noticed(
+    new_database: Callable[[str], str], given: str, idle: int
+) -> None:
+    """As the operating system was told: that packets are lost can't be shown on one machine."""
+    with closing(CrashProxy(new_database("postgresql"))) as proxy:
+        engine = engine_for(real_uri(proxy.through + given))
+        with engine.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            with socket.socket(fileno=os.dup(driver.fileno())) as line:
+                assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == idle
+                assert line.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+            assert driver.info.get_parameters()["connect_timeout"] == "5"
+        engine.dispose()

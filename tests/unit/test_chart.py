@@ -12,6 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from lockgate.cli.serve import server
+from lockgate.server.main import FINISH_WITHIN
 from tests.deploy import HELM, KUBERNETES
 
 CHART = Path(__file__).parents[2] / "deploy/helm/lockgate"
@@ -156,7 +157,16 @@ def test_a_pod_has_few_rights_and_is_looked_after() -> None:
         probe: container("least")[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")
     }
     assert paths == {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
-    assert pod["terminationGracePeriodSeconds"] > 5
+    [_, leave_taking] = container("least")["lifecycle"]["preStop"]["exec"]["command"]
+    assert pod["terminationGracePeriodSeconds"] >= int(leave_taking) + FINISH_WITHIN
+
+
+@pytest.mark.parametrize(("seconds", "tries"), [(300, 150), (901, 451)])
+def test_a_pod_may_take_so_long_to_start(seconds: int, tries: int) -> None:
+    told = helm("template", "prod", values={**LEAST, "server": {**LEAST["server"], "startupSeconds": seconds}})
+    [deployment] = [one for one in yaml.safe_load_all(told.stdout) if one and one["kind"] == "Deployment"]
+    [only] = deployment["spec"]["template"]["spec"]["containers"]
+    assert (only["startupProbe"]["failureThreshold"], only["startupProbe"]["periodSeconds"]) == (tries, 2)
 
 
 def test_who_selects_whom() -> None:

@@ -14,6 +14,7 @@ import pytest
 from compose_spec.compose_spec import PyCompose
 
 from lockgate.cli.serve import server
+from lockgate.server.main import FINISH_WITHIN
 from tests.deploy.compose import COMPOSE, FILLED_IN, FOLDER, INSTANCES, filled_in
 
 DEPLOY = FOLDER.parent
@@ -40,7 +41,7 @@ KNOWN = {parameter.envvar for parameter in server.params} | {
 
 def test_it_is_as_the_compose_specification_says() -> None:
     services = PyCompose.from_json(json.dumps(COMPOSE)).service_names()
-    assert set(services) == {*INSTANCES, "balancer", "postgres", "store", "bucket"}
+    assert set(services) == {*INSTANCES, "init-db", "balancer", "postgres", "store", "bucket"}
     with pytest.raises(ValueError, match="helthcheck"):
         PyCompose.from_json(json.dumps(COMPOSE).replace('"healthcheck"', '"helthcheck"'))
 
@@ -73,6 +74,17 @@ def test_the_connections_of_all_workers_fit_the_database() -> None:
     workers = len(INSTANCES) * int(COMPOSE["x-lockgate"]["environment"]["MLFLOW_WORKERS"])
     [most] = re.findall(r"max_connections=(\d+)", COMPOSE["services"]["postgres"]["command"])
     assert workers * 40 + 20 <= int(most)
+
+
+def test_calls_under_way_are_waited_for() -> None:
+    unit = (DEPLOY / "systemd/lockgate.service").read_text()
+    for told in (COMPOSE["x-lockgate"]["stop_grace_period"].removesuffix("s"), _setting(unit, "TimeoutStopSec")):
+        assert int(told) >= FINISH_WITHIN + 5
+
+
+def _setting(unit: str, name: str) -> str:
+    [found] = re.findall(rf"^{name}=(.*)$", unit, re.MULTILINE)
+    return str(found)
 
 
 def test_only_the_load_balancer_is_believed_and_published() -> None:

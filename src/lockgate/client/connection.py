@@ -22,14 +22,20 @@ from lockgate.errors import (
 DEFAULT_URI = "http://localhost:5000"
 _API = "/api/lockgate/v1"
 _TIMEOUT = httpx.Timeout(60, connect=10)
-#: For how long to try again, in seconds: longer than a server takes to start again; but where nobody has answered at
-#: all, the address may be wrong.
+#: For how long to try again after a first failure, in seconds: longer than a server takes to start again; but where
+#: nobody has answered at all, the address may be wrong.
 _PATIENCE = 20.0
 _PATIENCE_AT_A_CLOSED_DOOR = 2.0
 #: How long to wait before the second try, and twice as long before each further one, in seconds.
 _FIRST_PAUSE = 0.2
-#: What may pass: a connection that was cut, or that nobody takes.
-_PASSING = (httpx.NetworkError, httpx.RemoteProtocolError)
+#: What may pass: a connection that was cut, or that nobody takes; an answer that is late, or a load balancer's own.
+_PASSING = (httpx.NetworkError, httpx.RemoteProtocolError, httpx.ReadTimeout, httpx.Response)
+#: Where the call has reached nobody.
+_NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout)
+_LOOK = (
+    "It is unknown whether the change was made: look before you try again, for example with `lockgate show` or "
+    "`lockgate history`."
+)
 #: What a load balancer answers that has no server at the moment.
 _AWAY = frozenset({502, 503, 504})
 _ERRORS: dict[str, type[LockgateError]] = {
@@ -117,24 +123,33 @@ class Connection:
 
     def _sent(self, request: httpx.Request) -> httpx.Response:
         """Send a call until it is answered: it has a key, so that what is sent twice is made once."""
-        waited = 0.0
-        patience = _PATIENCE
+        may_be_done, until = False, 0.0
         for tries in itertools.count():
-            try:
-                response = self._http.send(request)
-                if waited >= patience or not _is_worth_repeating(response):
-                    return response
-            except httpx.TransportError as error:
-                if tries == 0 and isinstance(error, httpx.ConnectError):
-                    patience = _PATIENCE_AT_A_CLOSED_DOOR
-                if waited >= patience or not isinstance(error, _PASSING):
-                    raise Unreachable(
-                        f"No answer from {self._uri} ({error}). Is the server up, and MLFLOW_TRACKING_URI right?"
-                    ) from None
-            pause = min(_FIRST_PAUSE * 2**tries, patience - waited)
-            time.sleep(pause)
-            waited += pause
+            came = self._tried(request)
+            if isinstance(came, httpx.Response) and not _is_worth_repeating(came):
+                return came
+            if tries == 0:
+                nobody = isinstance(came, httpx.ConnectError)
+                until = time.monotonic() + (_PATIENCE_AT_A_CLOSED_DOOR if nobody else _PATIENCE)
+            may_be_done = may_be_done or not isinstance(came, _NEVER_ARRIVED)
+            left = until - time.monotonic()
+            if left <= 0 or not isinstance(came, _PASSING):
+                return self._given_up(came, may_be_done and request.method != "GET")
+            time.sleep(min(_FIRST_PAUSE * 2**tries, left))
         raise AssertionError("a count has no end")
+
+    def _tried(self, request: httpx.Request) -> httpx.Response | httpx.TransportError:
+        try:
+            return self._http.send(request)
+        except httpx.TransportError as error:
+            return error
+
+    def _given_up(self, came: httpx.Response | httpx.TransportError, may_be_done: bool) -> httpx.Response:
+        if isinstance(came, httpx.Response) and not (may_be_done and came.status_code in _AWAY):
+            return came  # It says itself what is known.
+        what = f"{came.status_code}" if isinstance(came, httpx.Response) else str(came)
+        then = _LOOK if may_be_done else "Is the server up, and MLFLOW_TRACKING_URI right?"
+        raise Unreachable(f"No answer from {self._uri} ({what}). {then}")
 
 
 def _once(method: str) -> dict[str, str]:

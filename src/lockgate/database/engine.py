@@ -21,8 +21,11 @@ from sqlalchemy.sql.functions import FunctionElement
 from lockgate.database.writers import check_may_write
 from lockgate.errors import BadInput
 
-#: How long a writer waits for its turn, in seconds.
+#: How long a writer waits for a lock, in seconds.
 LOCK_TIMEOUT = 20
+#: How long a writer may keep its locks without a word to PostgreSQL, in seconds: a process that hangs, or whose machine
+#: was lost, would stop all others for as long.
+_IDLE_TIMEOUT = 60
 _POOL_SIZE = 20
 _READS = "lockgate_reads"
 _WRITES = "lockgate_writes"
@@ -31,6 +34,21 @@ MIGRATES = "lockgate_migrates"
 _LAST_USED = "lockgate_last_used"
 #: After how long without use a connection may have gone, with its server or on the way to it.
 _IDLE_SECONDS = 1.0
+
+#: How libpq notices that PostgreSQL's machine is gone without a word, within some ten seconds and not after hours:
+#: times in seconds, the last in milliseconds (https://www.postgresql.org/docs/16/libpq-connect.html#LIBPQ-PARAMKEYWORDS).
+_NOTICE_LOSS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+# One turn with PostgreSQL, as `BEGIN` alone would be. Who migrates may wait longer, and begins otherwise.
+_BEGIN_TO_WRITE = (
+    f"BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'; "
+    f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_TIMEOUT}s'"
+)
 
 _engines: dict[str, Engine] = {}
 _engines_lock = threading.Lock()
@@ -71,13 +89,20 @@ def engine_for(uri: str) -> Engine:
 
 
 def _create_engine(uri: str) -> Engine:
-    if make_url(uri).get_backend_name() == "sqlite":
+    url = make_url(uri)
+    if url.get_backend_name() == "sqlite":
         engine = create_engine(uri)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     # As with SQLite we begin transactions ourselves, and none to read: see `reading_engine`.
-    engine = create_engine(uri, isolation_level="AUTOCOMMIT", pool_size=_POOL_SIZE, max_overflow=_POOL_SIZE)
+    engine = create_engine(
+        uri,
+        isolation_level="AUTOCOMMIT",
+        pool_size=_POOL_SIZE,
+        max_overflow=_POOL_SIZE,
+        connect_args={name: value for name, value in _NOTICE_LOSS.items() if name not in url.query},
+    )
     event.listen(engine, "begin", _begin_postgresql)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _ping_if_idle)
@@ -128,8 +153,9 @@ def _begin_postgresql(connection: Any) -> None:
     options = connection.get_execution_options()
     if options.get(_READS, False):
         return
-    connection.exec_driver_sql("BEGIN")
-    if options.get(_WRITES, False):
+    writes = options.get(_WRITES, False)
+    connection.exec_driver_sql(_BEGIN_TO_WRITE if writes else "BEGIN")
+    if writes:
         check_may_write(connection)
 
 

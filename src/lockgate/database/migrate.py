@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, select, text
 from lockgate.database.engine import MIGRATES, engine_for
 from lockgate.database.tables import writers
 from lockgate.database.writers import SCHEMA
-from lockgate.errors import BadInput
+from lockgate.errors import BadInput, Outdated
 
 VERSION_TABLE = "lockgate_alembic_version"
 #: Any number that nobody else in the database uses for an advisory lock: "lockgate" as bytes, cut to 63 bits.
@@ -34,6 +34,10 @@ class Schema(StrEnum):
     #: A newer version of Lockgate has migrated the database, and this one still works with it.
     AHEAD = "ahead"
     TOO_NEW = "this server is older than the database and only reads; restart it with the new version"
+
+
+#: What a newer version of Lockgate has migrated.
+NEWER = frozenset({Schema.AHEAD, Schema.TOO_NEW})
 
 
 def prepare_database(uri: str) -> None:
@@ -96,6 +100,19 @@ def _migrate(connection: Connection) -> None:
                 f"A newer version of Lockgate has migrated this database, and this one (which knows schema {SCHEMA}) "
                 "would do harm to it. Nothing was changed. Start the new version."
             )
+
+
+def check_is_not_newer(connection: Connection) -> None:
+    """Refuse to put in place of what a newer Lockgate made of a database what this one knows of it.
+
+    Raises:
+        Outdated: if a newer Lockgate has migrated the database.
+    """
+    if _state(connection) in NEWER:
+        raise Outdated(
+            f"A newer version of Lockgate has migrated this database, and has a guard of its own there that this one "
+            f"(which knows schema {SCHEMA}) must not replace or remove. Nothing was changed. Use the new version."
+        )
 
 
 def schema_of(engine: Engine) -> Schema:

@@ -5,18 +5,24 @@ call reads and writes afterwards joins it, and `finish` writes the answer and co
 the answer, or finds that nothing happened.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from mlflow.exceptions import MlflowException
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from lockgate.database.record import ON_RECORD
+from lockgate.errors import LockgateError
 
 Commit = Callable[[Session], None]
 Work = Callable[[], None]
+
+_logger = logging.getLogger("lockgate.registry")
 
 
 @dataclass
@@ -48,7 +54,7 @@ class OneCall:
             write(session)
             commit(session)
         for work in self.afterwards:
-            work()
+            _do(work)
 
     def drop(self) -> None:
         """Undo what is held, if anything is."""
@@ -93,9 +99,19 @@ def hold(session: Session, keeping: ExitStack) -> None:
 
 
 def once_committed(work: Work) -> None:
-    """Do something when what the call has written is committed: now, unless it waits for the answer."""
+    """Do something when what the call has written is committed: now, unless it waits for the answer.
+
+    Whatever becomes of it, what was committed is answered as it is.
+    """
     call = _call.get()
     if call is None or call.held is None:
-        work()
+        _do(work)
     else:
         call.afterwards.append(work)
+
+
+def _do(work: Work) -> None:
+    try:
+        work()
+    except (LockgateError, MlflowException, SQLAlchemyError) as error:
+        _logger.warning("What was to be done after a commit was not done", exc_info=error)

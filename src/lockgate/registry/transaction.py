@@ -20,11 +20,14 @@ from lockgate.registry.one_call import held_session, hold, waits_for_answer
 _logger = logging.getLogger("lockgate.registry")
 
 BUSY = "The database is busy with other changes. Try again in a moment."
-LOST = "The connection to the database was lost before anything was changed. Try again in a moment."
+LOST = (
+    "The connection to the database was lost before this call was finished. What it had not committed by then was "
+    "undone. Look before you try again."
+)
+UNCHANGED = "The connection to the database was lost before anything was changed. Try again in a moment."
 UNKNOWN = (
     "The connection to the database was lost while this change was being committed, so it is unknown whether it was "
-    "made. Look before you try again; a call of Lockgate's own API that had an Idempotency-Key tells when it is "
-    "repeated with the same one."
+    "made. Look before you try again; a call that had an Idempotency-Key tells when it is repeated with the same one."
 )
 REFUSED_VALUE = (
     "The database can't take one of the values: it is too long or too large, or holds characters that can't be stored."
@@ -158,7 +161,7 @@ def told_by_us() -> Iterator[None]:
         yield
     except OperationalError as error:
         _logger.warning("The database was busy or gone: %s", type(error.orig).__name__)
-        raise Conflict(LOST if error.connection_invalidated else BUSY) from error
+        raise Conflict(_passing(error)) from error
     except IntegrityError as error:
         raise Conflict("Somebody else changed the same thing at the same moment. Look again.") from error
     except (DataError, OverflowError, UnicodeError) as error:
@@ -167,6 +170,10 @@ def told_by_us() -> Iterator[None]:
         # Our own fault, so the log has all of it.
         _logger.exception("A statement failed", exc_info=error)
         raise LockgateError("Something went wrong inside Lockgate. The server's log says what.") from error
+
+
+def _passing(error: OperationalError) -> str:
+    return LOST if error.connection_invalidated else BUSY
 
 
 def reading_apart(engine: Engine, make: SessionMaker, read_engine: Engine | None) -> SessionMaker:
@@ -230,5 +237,6 @@ def _without_statements() -> Iterator[None]:
     except MlflowException as error:
         if not isinstance(error.__cause__, SQLAlchemyError):
             raise
-        busy = isinstance(error.__cause__, OperationalError)
-        raise MlflowException(BUSY if busy else REFUSED_VALUE, ErrorCode.Value(error.error_code)) from error.__cause__
+        cause = error.__cause__
+        told = _passing(cause) if isinstance(cause, OperationalError) else REFUSED_VALUE
+        raise MlflowException(told, ErrorCode.Value(error.error_code)) from cause

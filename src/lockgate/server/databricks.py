@@ -5,11 +5,12 @@ They stand beside MLflow's own routes, under MLflow's prefix, so that Databricks
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from lockgate.server import databricks_view as view
 from lockgate.server.calls import Calling, House, in_workspace
+from lockgate.server.once import OnceRouter
 from lockgate.wire.words import Name, RowId, Text, VersionNumber
 from lockgate.workflow import comments, describe, transitions
 from lockgate.workflow.transitions import Transition
@@ -20,7 +21,7 @@ ROOTS = ("/api/2.0/mlflow", "/api/2.0/preview/mlflow")
 Stage = Annotated[str, Field(min_length=1, max_length=100)]
 Json = dict[str, Any]
 
-router = APIRouter(dependencies=[Depends(in_workspace)])
+router = OnceRouter(dependencies=[Depends(in_workspace)])
 
 
 class _Body(BaseModel):

@@ -1,13 +1,12 @@
 """The doctor's calls, for admins."""
 
-from fastapi import APIRouter
-
 from lockgate.server.calls import Calling, House
+from lockgate.server.once import OnceRouter
 from lockgate.wire.doctor import DoctorView, UnexplainedView
 from lockgate.workflow import doctor
 from lockgate.workflow.doctor import Findings
 
-router = APIRouter()
+router = OnceRouter()
 
 
 @router.get("/doctor")

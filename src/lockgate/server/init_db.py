@@ -21,6 +21,7 @@ def init_db(uri: str, owner: str, app: str, others: str) -> list[str]:
 
     Raises:
         BadInput: if the database is no PostgreSQL, or two roles have one name.
+        Outdated: if a newer Lockgate has migrated the database.
     """
     real = real_uri(uri)
     if engine_for(real).dialect.name != "postgresql":

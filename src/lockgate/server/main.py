@@ -37,7 +37,7 @@ TESTED_MLFLOW = SpecifierSet(">=3.17.2,<3.18")
 
 _LONG_ENOUGH = 24
 #: How long calls may take that are under way when the server is told to stop, in seconds.
-_FINISH_WITHIN = 60
+FINISH_WITHIN = 60
 _console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -65,7 +65,7 @@ def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
         # `lockgate.server.proxies` decides whose word is taken on where a call comes from.
         proxy_headers=False,
         # Told to stop, a worker takes no further calls and finishes those that are under way.
-        timeout_graceful_shutdown=_FINISH_WITHIN,
+        timeout_graceful_shutdown=FINISH_WITHIN,
         # A worker imports for several seconds, on a busy machine for many.
         timeout_worker_healthcheck=120,
     )

@@ -43,6 +43,8 @@ from lockgate.server import failures
 from lockgate.server.flask_bridge import FlaskBridge
 from lockgate.server.inventory import graphql_fields, name_of
 from lockgate.server.mlflow_middleware import lighten
+from lockgate.server.once import KEY
+from lockgate.server.once_in_mlflow import check_key, make_once
 from lockgate.workflow.stores import stores
 
 _logger = logging.getLogger("lockgate.server")
@@ -60,6 +62,7 @@ def governed_mlflow() -> FastAPI:
     flask_app.register_error_handler(RecursionError, _too_deep)
     flask_app.register_error_handler(GraphQLError, _malformed_graphql)
     flask_app.register_error_handler(Exception, _unforeseen)
+    make_once(flask_app, _told)
     for route, field in graphql_fields():
         field.resolve = partial(_resolve, route, field.resolve)
     lighten(fastapi_app)
@@ -93,7 +96,9 @@ def _is_off(route: Any) -> bool:
 async def _watch_native(request: Request) -> None:
     """Check what a native router decided that this call is, before its handler runs."""
     with told_by_mlflow():
-        _check(need_of(Route(request.method, name_of(request.scope["endpoint"]))))
+        need = need_of(Route(request.method, name_of(request.scope["endpoint"])))
+        _check(need)
+        check_key(need, request.headers.get(KEY))
 
 
 def _watch() -> flask.Response | None:
@@ -102,7 +107,9 @@ def _watch() -> flask.Response | None:
     if endpoint is None or flask.request.method == "OPTIONS":
         return None  # Flask answers by itself: there is no such route, or these are its methods.
     try:
-        _check(need_of(Route(flask.request.method, endpoint)))
+        need = need_of(Route(flask.request.method, endpoint))
+        _check(need)
+        check_key(need, flask.request.headers.get(KEY))
         if endpoint in _CHECKS:
             _CHECKS[endpoint]()
     except LockgateError as error:

@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -31,11 +31,12 @@ from lockgate.database.calls import AnsweredCall
 from lockgate.database.engine import writing_session
 from lockgate.errors import BadInput, Conflict, KeyReused, LockgateError, OutcomeUnknown
 from lockgate.registry.one_call import OneCall, one_call
-from lockgate.registry.transaction import LOST, commit, reading, told_by_us
+from lockgate.registry.transaction import UNCHANGED, commit, reading, told_by_us
 from lockgate.server import failures
 from lockgate.server.sealed_answers import digest_of, opened, sealed
 from lockgate.workflow.stores import stores
 
+KEY = "Idempotency-Key"
 #: Says that an answer is one that was given before.
 REPLAYED = "Idempotency-Replayed"
 _CHANGES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
@@ -48,7 +49,7 @@ _PAUSE = 0.2
 _Key = Annotated[
     str | None,
     Header(
-        alias="Idempotency-Key",
+        alias=KEY,
         description="Chosen anew for each change, such as a UUID. The same call with the same key, within 24 hours, is "
         "made once and answered the same.",
     ),
@@ -78,7 +79,12 @@ _asked: ContextVar[Keyed | None] = ContextVar("lockgate_keyed_call", default=Non
 
 
 class OnceRoute(APIRoute):
-    """A route whose changes take an `Idempotency-Key`."""
+    """A route whose changes take an `Idempotency-Key`.
+
+    A dependency reads the key, because only FastAPI can read header and body for it and describe the header; it hands
+    it on in a context variable, because the endpoint, which has no parameter for it, runs in a thread with a copy of
+    the dependency's context. There its transactions begin, so the call has to be wrapped there.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         if _CHANGES & set(options.get("methods") or ()):
@@ -87,6 +93,13 @@ class OnceRoute(APIRoute):
                 endpoint = _once(endpoint, status)
                 options["dependencies"] = [*(options.get("dependencies") or ()), Depends(_read)]
         super().__init__(path, endpoint, **options)
+
+
+class OnceRouter(APIRouter):
+    """A router for what callers change: all those of our API, and of Databricks' dialect of it, are of this kind."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(route_class=OnceRoute, **options)
 
 
 async def _read(request: Request, idempotency_key: _Key = None) -> None:
@@ -98,30 +111,36 @@ async def _read(request: Request, idempotency_key: _Key = None) -> None:
     _asked.set(None)
     if idempotency_key is None:
         return
-    found = _KEY.fullmatch(idempotency_key.strip())
+    url, workspace = request.url, request.headers.get(WORKSPACE_HEADER_NAME)
+    _asked.set(keyed(idempotency_key, request.method, url.path, url.query, workspace, body=await request.body()))
+
+
+def keyed(key: str, *called: str | None, body: bytes) -> Keyed:
+    """Return a call of the present caller's that has a key.
+
+    Args:
+        key: The key, as the header has it.
+        *called: What is called: the same call has the same.
+        body: The body that was sent.
+
+    Raises:
+        BadInput: if the key is none.
+    """
+    found = _KEY.fullmatch(key.strip())
     if found is None:
-        raise BadInput(
-            "Idempotency-Key: 16 to 200 printable characters without spaces, new for each change, such as a UUID."
-        )
-    principal, body = current_caller().principal, await request.body()
+        raise BadInput(f"{KEY}: 16 to 200 printable characters without spaces, new for each change, such as a UUID.")
+    principal = current_caller().principal
     # Who has come with less than all that they may do is not given what they were answered when they had more.
-    called = [
-        request.method,
-        request.url.path,
-        request.url.query,
-        request.headers.get(WORKSPACE_HEADER_NAME),
-        [str(caveat) for caveat in principal.caveats],
-        hashlib.sha256(body).hexdigest(),
-    ]
-    call = hashlib.sha256(json.dumps(called).encode()).hexdigest()
-    _asked.set(Keyed(found[2], digest_of(principal.id, found[2]), call))
+    caveats = [str(caveat) for caveat in principal.caveats]
+    call = json.dumps([*called, caveats, hashlib.sha256(body).hexdigest()])
+    return Keyed(found[2], digest_of(principal.id, found[2]), hashlib.sha256(call.encode()).hexdigest())
 
 
 def _once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
     @functools.wraps(endpoint)
     def made_once(**given: Any) -> Any:
-        keyed = _asked.get()
-        if keyed is None:
+        asked = _asked.get()
+        if asked is None:
             return endpoint(**given)
 
         def make() -> Response:
@@ -129,7 +148,7 @@ def _once(endpoint: Callable[..., Any], status: int) -> Callable[..., Any]:
             told = next((one.status_code for one in given.values() if isinstance(one, Response)), None) or status
             return Response(status_code=told) if told == 204 else JSONResponse(jsonable_encoder(made), told)
 
-        return answered_once(stores().registry.engine, keyed, make)
+        return answered_once(stores().registry.engine, asked, make)
 
     made_once.lockgate_once = True  # type: ignore[attr-defined]
     return made_once
@@ -141,7 +160,7 @@ def answered_once(engine: Engine, keyed: Keyed, make: Callable[[], Response]) ->
     Args:
         engine: The registry's database.
         keyed: The call and its key.
-        make: Makes it.
+        make: Makes it. An error that it answers with is kept if it left something on record.
 
     Raises:
         KeyReused: if another call had the key.
@@ -154,13 +173,12 @@ def answered_once(engine: Engine, keyed: Keyed, make: Callable[[], Response]) ->
         try:
             answer = make()
         except LockgateError as error:
-            # Refused, perhaps because the same call was made at the same time, and was first.
-            before = _given_before(engine, keyed) if under_way.held is None else None
-            if before is not None:
-                return before
-            if under_way.held is None or not error.keeps_writes:
+            if under_way.held is not None and not error.keeps_writes:
                 raise
             answer = failures.answer(error)
+        if answer.status_code >= 400 and under_way.held is None:
+            # Refused, perhaps because the same call was made at the same time, and was first.
+            return _given_before(engine, keyed) or answer
         return _kept(engine, under_way, keyed, answer)
 
 
@@ -240,5 +258,5 @@ def _settled(engine: Engine, keyed: Keyed, unknown: OutcomeUnknown) -> Response:
             return _first_given(engine, keyed)
         except LockgateError:
             continue
-        raise Conflict(LOST) from unknown
+        raise Conflict(UNCHANGED) from unknown
     raise unknown

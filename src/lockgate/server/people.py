@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import Query, Response
 from pydantic import TypeAdapter, ValidationError
 
 from lockgate.access.caveats import caveats_of
@@ -14,7 +14,7 @@ from lockgate.gates.policy import Duration
 from lockgate.promotions.target import Target
 from lockgate.server import people_view
 from lockgate.server.calls import Calling, House
-from lockgate.server.once import OnceRoute
+from lockgate.server.once import OnceRouter
 from lockgate.wire.people import (
     AccessBody,
     AccessPlanView,
@@ -38,7 +38,7 @@ from lockgate.workflow.people import NewPrincipal, Replacement
 
 MAX_LIFETIME = timedelta(days=3650)
 
-router = APIRouter(route_class=OnceRoute)
+router = OnceRouter()
 _duration: TypeAdapter[Duration] = TypeAdapter(Duration)
 _Word = Annotated[str, Query(min_length=1, max_length=256)]
 

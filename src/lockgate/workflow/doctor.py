@@ -60,6 +60,7 @@ def repair(stores: Stores, caller: Caller) -> Findings:
 
     Raises:
         Refused: if the caller is no admin, or the server's role in the database may not.
+        Outdated: if a newer server has put its own guard there.
     """
     caller.require(Permission.ADMINISTER)
     put_in_place(stores.registry.db_uri, caller)

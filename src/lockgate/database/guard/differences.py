@@ -70,6 +70,17 @@ def _on_postgresql(connection: Connection) -> list[str]:
     ]
 
 
+def idle_triggers(connection: Connection) -> list[str]:
+    """Return the guard's triggers that are missing or switched off, whatever they are: a newer server has its own."""
+    if connection.dialect.name == "postgresql":
+        always = {row.name for row in connection.execute(_TRIGGERS) if row.enabled == "A"}
+        names = [trigger.name for trigger in script.triggers()]
+    else:
+        always = {row.name for row in connection.execute(_PIECES)}
+        names = [piece.name for piece in script.pieces() if piece.kind == "trigger"]
+    return [f"The trigger {name} is missing or switched off." for name in names if name not in always]
+
+
 def strange_triggers(connection: Connection) -> list[str]:
     """Return the triggers on guarded tables that are not part of the guard, on PostgreSQL."""
     ours = {trigger.name for trigger in script.triggers()}

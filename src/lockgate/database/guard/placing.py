@@ -12,7 +12,7 @@ from lockgate.database.engine import ClockMs, WritingSession, engine_for, now
 from lockgate.database.guard import script
 from lockgate.database.guard.differences import SOLE, TABLES, differences, schema_of
 from lockgate.database.identities import new_id
-from lockgate.database.migrate import alone
+from lockgate.database.migrate import alone, check_is_not_newer
 from lockgate.database.record import record
 from lockgate.database.tables import grants, holders, versions
 from lockgate.errors import Refused
@@ -54,8 +54,10 @@ def put_in_place(uri: str, caller: Caller = LOCKGATE) -> list[str]:
 
     Raises:
         Refused: if something is, and the database's role may not put it right.
+        Outdated: if a newer Lockgate has put its own guard there.
     """
     with alone(engine_for(uri)) as connection:
+        check_is_not_newer(connection)
         with _session(connection) as session:
             policies.tell_the_guard(session)
             session.commit()
@@ -87,8 +89,10 @@ def take_away(uri: str) -> None:
 
     Raises:
         Refused: if the database's role may not.
+        Outdated: if a newer Lockgate has put its own guard there.
     """
     with alone(engine_for(uri)) as connection:
+        check_is_not_newer(connection)
         _check_may(connection, ["It can't be removed."])
         _take_away(connection)
         if connection.dialect.name == "sqlite":
