@@ -1,7 +1,7 @@
 """The one way in: every mutation of MLflow's store is one that we know, and leaves an entry."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,9 +10,16 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from sqlalchemy import create_engine, text
 
-from lockgate.database.engine import real_uri
+from lockgate.access.principals import Caller, Kind, Principal, calling
+from lockgate.access.roles import Role, RoleBinding
+from lockgate.database import people
+from lockgate.database.engine import now, real_uri
+from lockgate.database.migrate import prepare_database
+from lockgate.promotions.target import Target
 from lockgate.registry.store import GovernedStore
-from lockgate.registry.transaction import joining
+from lockgate.registry.transaction import joining, transaction
+from lockgate.workflow.gate import PolicyGate
+from tests.conftest import BACKENDS
 from tests.house import NO_RULES, House
 
 
@@ -38,6 +45,51 @@ def test_what_is_not_written_out_can_not_write() -> None:
     make_session = joining(create_engine("sqlite://"), lambda read_only: pytest.fail("a session was opened"), refuse)
     with pytest.raises(Refused), make_session(read_only=False):
         pass
+
+
+class Overeager(SqlAlchemyStore):  # type: ignore[misc]
+    """MLflow as it might become: setting an alias moves another one too."""
+
+    def set_registered_model_alias(self, name: str, alias: str, version: str) -> None:
+        super().set_registered_model_alias(name, alias, version)
+        super().set_registered_model_alias(name, "shadow", version)
+
+
+class OnNewerMlflow(GovernedStore, Overeager):
+    """Our store on it."""
+
+
+class GateWithoutServer(PolicyGate):
+    """The gate, but for rules in audit mode: they look at runs, and a server has those."""
+
+    def observe(self, name: str, version: int, target: Target) -> None:
+        pass
+
+
+@pytest.fixture(params=BACKENDS)
+def on_newer_mlflow(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> Iterator[GovernedStore]:
+    """Our store, called by an admin."""
+    uri = real_uri(new_database(request.param))
+    prepare_database(uri)
+    store = OnNewerMlflow(uri, GateWithoutServer())
+    with transaction(store.engine) as session:
+        root = people.add(session, "root", Kind.USER, now(session))
+    with calling(Caller(Principal(root, "root", bindings=(RoleBinding(Role.ADMIN),)))):
+        yield store
+
+
+def test_a_method_that_mlflow_may_add_can_not_write(on_newer_mlflow: GovernedStore) -> None:
+    refused = pytest.raises(MlflowException, match="did not come through Lockgate's gate")
+    with refused, on_newer_mlflow.ManagedSessionMaker(read_only=False):
+        pytest.fail("a session was opened")
+
+
+def test_mlflow_moving_more_than_was_decided_changes_nothing(on_newer_mlflow: GovernedStore) -> None:
+    on_newer_mlflow.create_registered_model("fraud")
+    SqlAlchemyStore(on_newer_mlflow.db_uri).create_model_version("fraud", "file:///nowhere")
+    with pytest.raises(MlflowException, match="moved other pointers than was decided"):
+        on_newer_mlflow.set_registered_model_alias("fraud", "canary", "1")
+    assert on_newer_mlflow.get_registered_model("fraud").aliases == {}
 
 
 def rows(house: House, statement: str, **values: Any) -> list[Any]:
