@@ -5,7 +5,7 @@ else, can be followed with `sha256sum` alone.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from lockgate.audit.entry import AuditEntry
@@ -14,12 +14,9 @@ from lockgate.canonical import canonical
 #: What the first entry has for the hash of the one before.
 NOTHING = "0" * 64
 #: What a line holds: everything that is known of an entry.
-FIELDS = frozenset(
-    (
-        "number", "previous", "at", "actor", "actor_id", "address", "action", "outcome", "workspace", "model_id",
-        "model", "version", "target", "request_id", "decision_id", "before", "after", "reason",
-    )
-)  # fmt: skip
+FIELDS = frozenset(("number", "previous", "at", *(field.name for field in fields(AuditEntry))))
+#: How many problems are told: more would only bury the first ones.
+MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def line(entry: AuditEntry, at: datetime, follows: Link) -> str:
         {
             "number": follows.number + 1,
             "previous": follows.hash,
-            "at": at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "at": time_text(at),
             "actor": entry.actor,
             "actor_id": entry.actor_id,
             "address": entry.address,
@@ -64,6 +61,11 @@ def line(entry: AuditEntry, at: datetime, follows: Link) -> str:
             "reason": entry.reason,
         }
     )
+
+
+def time_text(at: datetime) -> str:
+    """Return a time as lines and checkpoints have it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def line_hash(text: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,8 +29,22 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--key", "keys", type=_FILE, multiple=True, help="Public key in PEM that checkpoints must be signed with."
 )
+@click.option(
+    "--accept-restore",
+    "accepted",
+    type=int,
+    metavar="ENTRY",
+    multiple=True,
+    help="Entry that acknowledges a restore which you know of, and think right.",
+)
 @command
-def verify(exported: Path | None, checkpoints: tuple[Path, ...], keys: tuple[Path, ...], as_json: bool) -> None:
+def verify(
+    exported: Path | None,
+    checkpoints: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    accepted: tuple[int, ...],
+    as_json: bool,
+) -> None:
     """Prove that nothing in the log was changed, dropped, reordered or cut off.
 
     \b
@@ -38,11 +53,11 @@ def verify(exported: Path | None, checkpoints: tuple[Path, ...], keys: tuple[Pat
                                        without a server, on any machine
 
     Checkpoints tell a log that was made anew, or cut off, from the one that there was. Keep the public key
-    (`lockgate audit key`) apart from them.
+    (`lockgate audit key`) apart from them. A restore that the log tells of is a problem until you accept it.
     """
     if exported is None:
-        if checkpoints or keys:
-            raise click.UsageError("--checkpoint and --key go with --export FILE.")
+        if checkpoints or keys or accepted:
+            raise click.UsageError("--checkpoint, --key and --accept-restore go with --export FILE.")
         _verify_at_server(as_json)
         return
     if not checkpoints:
@@ -50,11 +65,11 @@ def verify(exported: Path | None, checkpoints: tuple[Path, ...], keys: tuple[Pat
     trusted = _public_keys(keys)
     signed = [one for path in checkpoints for one in _checkpoints(path, trusted)]
     with exported.open("rb") as lines:
-        report = follow(lines, signed)
-    _show(report, trusted is not None, as_json)
+        report = follow(lines, signed, accepted)
+    _show(report, accepted, trusted is not None, as_json)
 
 
-def _show(report: Report, signatures_verified: bool, as_json: bool) -> None:
+def _show(report: Report, accepted: tuple[int, ...], signatures_verified: bool, as_json: bool) -> None:
     if as_json:
         show_json(
             {
@@ -64,6 +79,7 @@ def _show(report: Report, signatures_verified: bool, as_json: bool) -> None:
                 "signatures_verified": signatures_verified,
                 "problems": report.problems,
                 "notes": report.notes,
+                "restores": [{**asdict(one), "accepted": one.entry in accepted} for one in report.restores],
             }
         )
     if not report.is_intact:
@@ -96,9 +112,11 @@ def _verify_at_server(as_json: bool) -> None:
         return
     say(f"{entries:,} entries, and each follows the one before it.")
     for name in found["agreeing"]:
-        say(f"The latest checkpoint of {name} agrees.")
+        say(f"The newest checkpoints of {name} agree.")
     for name in found["unreachable"]:
         say(f"Not compared: {name}.")
+    for restore in found["restores"]:
+        say(restore)
     if not found["agreeing"]:
         say("No checkpoint outside the database was compared: who can write to it could have made all of it anew.")
 

@@ -1,7 +1,7 @@
 """Reading the hash chain: its lines, its head, and whether it holds."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +9,15 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, bindparam, select
 from sqlalchemy.orm import Session
 
-from lockgate.audit.chain import START, Link, line, line_hash
+from lockgate.audit.chain import MOST_PROBLEMS, START, Link, line, line_hash, time_text
 from lockgate.audit.entry import AuditEntry, AuditOutcome
+from lockgate.audit.restore import RESTORED, Restore, restore_of
 from lockgate.canonical import canonical
 from lockgate.database.engine import from_ms
 from lockgate.database.tables import audit, chain_head, events
 from lockgate.events.event import event_of
 
 _BATCH = 1000
-# More would only bury the first ones.
-_MOST_PROBLEMS = 20
 _ROWS = select(audit).where(audit.c.id > bindparam("after")).order_by(audit.c.id).limit(bindparam("most"))
 
 
@@ -72,6 +71,21 @@ def hash_of(session: Session, number: int) -> str | None:
     return session.execute(select(audit.c.hash).where(audit.c.id == number)).scalar()
 
 
+def hashes(session: Session, numbers: Collection[int]) -> dict[int, str]:
+    """Return the hashes that entries are stored with, by number; of those that are there."""
+    rows = session.execute(select(audit.c.id, audit.c.hash).where(audit.c.id.in_(numbers)))
+    return {row.id: row.hash for row in rows}
+
+
+def restores(session: Session) -> list[Restore]:
+    """Return the restores that entries acknowledge, oldest first."""
+    rows = session.execute(select(audit).where(audit.c.action == RESTORED).order_by(audit.c.id))
+    found = (
+        restore_of(row.id, time_text(from_ms(row.at)), row.reason, _json(row.before), _json(row.after)) for row in rows
+    )
+    return [one for one in found if one is not None]
+
+
 def lines(session: Session, after: int, most: int) -> list[str]:
     """Return the entries after one as lines, made of what the table says now."""
     return [_line(row) for row in _rows(session, after, most)]
@@ -89,7 +103,7 @@ def follow(session: Session, after: int, most: int) -> Followed:
     entries, problems = 0, list[str]()
     for row in _rows(session, after, most):
         entries += 1
-        if (problem := _problem(session, row, last)) is not None and len(problems) < _MOST_PROBLEMS:
+        if (problem := _problem(session, row, last)) is not None and len(problems) < MOST_PROBLEMS:
             problems.append(problem)
         last = Link(row.id, row.hash)
     goes_on = entries == most

@@ -471,6 +471,7 @@ witnesses = Table(
     Column("number", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("claimed_until", BigInteger, nullable=False),
+    Column("trouble", Text, nullable=False),  # how it contradicted the log, or was out of reach, when asked last
 )
 
 # The outbox: events to be delivered.
