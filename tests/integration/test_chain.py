@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from alembic import command
 from sqlalchemy import Engine, insert, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from lockgate.access.calls import Call, current_call, in_call
 from lockgate.audit.chain import NOTHING
 from lockgate.audit.entry import AuditEntry, AuditOutcome
 from lockgate.database import chain, policies
@@ -223,9 +225,10 @@ def test_whoever_commits_writes_what_was_put_on_record(engine: Engine) -> None:
     assert length(engine) == before + 2
 
 
-def refuse_within(engine: Engine, why: Exception) -> None:
+def refuse_within(engine: Engine, why: Exception, told: AuditEntry | None = None) -> None:
     with transaction(engine) as session:
-        record(session, entry(reason="undone"), AT)
+        record(session, told or entry(reason="undone"), AT)
+        assert not current_call().is_on_record
         raise why
 
 
@@ -246,6 +249,73 @@ def test_what_a_call_undoes_on_the_way_is_not_in_its_record(engine: Engine) -> N
         written = session.execute(select(audit.c.reason).where(audit.c.id > before).order_by(audit.c.id)).scalars()
         assert list(written) == ["first", "undone", "last"]
         assert chain.follow(session, 0, 1_000_000).problems == ()
+
+
+def collide(session: Session) -> None:
+    """Write what a constraint of the database refuses, as a flush does."""
+    session.add(Row(key=1, text="a"))
+    session.flush()
+    session.expunge_all()
+    session.add(Row(key=1, text="b"))
+    session.flush()
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Row(Base):
+    __tablename__ = "rows_of_a_test"
+    key: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+
+
+def collide_within(engine: Engine) -> None:
+    with transaction(engine) as session:
+        record(session, entry(reason="undone"), AT)
+        collide(session)
+
+
+def written_since(engine: Engine, number: int) -> list[str]:
+    with reading(engine) as session:
+        assert chain.follow(session, 0, 1_000_000).problems == ()
+        written = select(audit.c.reason).where(audit.c.id > number).order_by(audit.c.id)
+        return list(session.execute(written).scalars())
+
+
+def test_a_failed_flush_in_a_held_call_undoes_only_its_own_block(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    before = length(engine)
+    with one_call() as call:
+        with transaction(engine) as session:
+            record(session, entry(reason="first"), AT)
+        with pytest.raises(Conflict):
+            collide_within(engine)
+        with transaction(engine) as session:
+            record(session, entry(reason="last"), AT)
+        call.finish(lambda _session: None, commit)
+    assert written_since(engine, before) == ["first", "last"]
+
+
+def test_a_failed_flush_in_a_savepoint_loses_no_entry_of_what_stays(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    before = length(engine)
+    with transaction(engine) as session:
+        record(session, entry(reason="stays"), AT)
+        savepoint = session.begin_nested()
+        with pytest.raises(IntegrityError):
+            collide(session)
+        savepoint.rollback()
+    assert written_since(engine, before) == ["stays"]
+
+
+@pytest.mark.parametrize(("why", "stays"), [(Refused("no"), False), (RefusedOnRecord("no"), True)])
+def test_a_refusal_is_on_record_when_it_is_committed(engine: Engine, why: Exception, stays: bool) -> None:
+    call, before = Call(), length(engine)
+    with in_call(call), pytest.raises(type(why)):
+        refuse_within(engine, why, entry(reason="refused", outcome=AuditOutcome.REFUSED))
+    assert call.is_on_record == stays
+    assert written_since(engine, before) == ["refused"] * stays
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
