@@ -9,7 +9,9 @@ from typing import Any, NoReturn
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from lockgate.audit.bundle import check_lines
 from lockgate.audit.bundle import read as read_bundle
+from lockgate.audit.chain import line_hash
 from lockgate.audit.checkpoint import Checkpoint
 from lockgate.audit.checkpoint import read as read_checkpoint
 from lockgate.audit.envelope import read_public_keys
@@ -141,6 +143,15 @@ def _checkpoints(path: Path, keys: list[Ed25519PublicKey] | None) -> list[Checkp
     return found
 
 
+def _hashes(exported: Path) -> dict[int, str]:
+    """Return the hashes of the lines of an export, by the number of their entry."""
+    try:
+        with exported.open(encoding="utf-8", newline="\n") as lines:
+            return {int(json.loads(line)["number"]): line_hash(line.rstrip("\r\n")) for line in lines}
+    except (KeyError, TypeError, ValueError):
+        raise BadInput(f"{exported} is no export of the audit log. `lockgate audit verify` says more.") from None
+
+
 def _fail(problems: list[str], as_json: bool) -> NoReturn:
     if as_json:
         sys.exit(1)
@@ -152,19 +163,26 @@ def _fail(problems: list[str], as_json: bool) -> NoReturn:
 @click.option(
     "--key", "keys", type=_FILE, multiple=True, required=True, help="Public key in PEM that must have signed it."
 )
+@click.option("--export", "exported", type=_FILE, help="What `lockgate audit export` printed: it must have the same.")
 @command
-def verify_bundle(path: Path, keys: tuple[Path, ...], as_json: bool) -> None:
-    """Verify the bundle of a decision in FILE, without a server, and say what was decided."""
+def verify_bundle(path: Path, keys: tuple[Path, ...], exported: Path | None, as_json: bool) -> None:
+    """Verify the bundle of a decision in FILE, without a server, and say what was decided.
+
+    With --export, its entries are looked up there; `lockgate audit verify` proves the export itself.
+    """
     try:
         signed = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise BadInput(f"{path} is no JSON.") from None
     stated = read_bundle(signed, _public_keys(keys) or [])
+    check_lines(stated, _hashes(exported) if exported is not None else None)
     if as_json:
         show_json(stated)
         return
     decided, asked = stated["predicate"]["decision"], stated["predicate"]["request"]
     what = f"{decided['target']} of {decided['model']}: version {decided['version']}"
+    if exported is not None:
+        say("The export has all entries of it.")
     say(
         f"The signature is good. Decision {decided['id']} ({decided['kind']}), {at(decided['at'])}, by {decided['by']}:"
     )

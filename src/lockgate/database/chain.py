@@ -47,17 +47,22 @@ class Stored:
     number: int
     line: str
     hash: str
+    #: What the entry after it, or the head, was chained to.
+    chained: str | None
 
     @property
     def is_intact(self) -> bool:
-        """Whether it is what was chained."""
-        return line_hash(self.line) == self.hash
+        """Whether it is what was chained: by itself, and to what came after."""
+        return line_hash(self.line) == self.hash == self.chained
 
 
 def entries(session: Session, *about: ColumnElement[bool]) -> list[Stored]:
     """Return the entries that are about something, oldest first."""
-    rows = session.execute(select(audit).where(*about).order_by(audit.c.id))
-    return [Stored(row.id, _line(row), row.hash) for row in rows]
+    rows = session.execute(select(audit).where(*about).order_by(audit.c.id)).all()
+    last = head(session).last
+    after = select(audit.c.id, audit.c.previous).where(audit.c.id.in_([row.id + 1 for row in rows]))
+    chained = {last.number: last.hash, **{row.id - 1: row.previous for row in session.execute(after)}}
+    return [Stored(row.id, _line(row), row.hash, chained.get(row.id)) for row in rows]
 
 
 def head(session: Session) -> Head:
