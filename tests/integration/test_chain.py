@@ -131,8 +131,8 @@ def test_a_cut_off_tail_is_found(engine: Engine) -> None:
 
 def test_entries_in_another_order_are_found(engine: Engine) -> None:
     swap = (
-        "UPDATE lockgate_audit SET id = -id WHERE id IN (3, 4)",
-        "UPDATE lockgate_audit SET id = 7 + id WHERE id < 0",
+        "UPDATE lockgate_audit SET id = 10007 - id WHERE id IN (3, 4)",
+        "UPDATE lockgate_audit SET id = id - 10000 WHERE id > 10000",
     )
     with engine.connect() as connection, connection.begin() as undone:
         if engine.dialect.name == "sqlite":
@@ -157,6 +157,27 @@ def test_a_fork_is_impossible(engine: Engine) -> None:
         statement = fork.format(id=number, previous=previous)
         with pytest.raises(Exception, match=r"(?i)unique"), tampered(engine, statement):
             pass
+
+
+BEFORE_ALL = (
+    f"INSERT INTO lockgate_audit ({', '.join(column.name for column in audit.c)}) SELECT "
+    + ", ".join({"id": "-7", "previous": "'x'"}.get(column.name, column.name) for column in audit.c)
+    + " FROM lockgate_audit WHERE id = 1"
+)
+
+
+def test_there_is_no_entry_before_the_first(engine: Engine) -> None:
+    with pytest.raises(IntegrityError, match="lockgate_audit_from_one"), tampered(engine, BEFORE_ALL):
+        pass
+
+
+def test_an_entry_before_the_first_is_found(new_database: Callable[[str], str]) -> None:
+    """By who has taken the constraint away, too."""
+    engine = new_log(new_database("postgresql"))
+    with transaction(engine) as session:
+        record(session, entry(actor_id=None), AT)
+    [said, *_] = problems(engine, "ALTER TABLE lockgate_audit DROP CONSTRAINT lockgate_audit_from_one", BEFORE_ALL)
+    assert said.startswith("After entry 0 comes entry -7")
 
 
 def test_writers_side_by_side_leave_one_chain_without_gaps(engine: Engine) -> None:

@@ -18,6 +18,8 @@ from lockgate.database.tables import audit, chain_head, events
 from lockgate.events.event import event_of
 
 _BATCH = 1000
+#: Before any number that somebody could have given an entry.
+_BEFORE_ALL = -(2**63)
 _ROWS = select(audit).where(audit.c.id > bindparam("after")).order_by(audit.c.id).limit(bindparam("most"))
 
 
@@ -118,6 +120,8 @@ def follow(session: Session, after: int, most: int) -> Followed:
 
 
 def _rows(session: Session, after: int, most: int) -> Iterator[Row[Any]]:
+    if after == 0:
+        after = _BEFORE_ALL
     while most > 0:
         rows = session.execute(_ROWS, {"after": after, "most": min(most, _BATCH)}).all()
         yield from rows
