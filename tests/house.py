@@ -275,12 +275,14 @@ class House:
         done: dict[str, Any] = self.call("bot", "POST", f"/requests/{asked['id']}/promote", {})
         return done
 
-    def cli(self, name: str, *arguments: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, name: str, *arguments: str, input: str | None = None, wait: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run the `lockgate` command as somebody."""
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.uri, "MLFLOW_TRACKING_TOKEN": self.tokens[name]}
         return subprocess.run(
             [str(SCRIPTS / "lockgate"), *arguments],
-            env=environment, input=input, capture_output=True, text=True, timeout=60, check=False,
+            env=environment, input=input, capture_output=True, text=True, timeout=wait, check=False,
         )  # fmt: skip
 
 

@@ -99,6 +99,13 @@ def test_every_column_is_tried() -> None:
     assert set(CHANGES) | {"id"} == {column.name for column in audit.c}
 
 
+@pytest.mark.parametrize("text", ['{"version": 2}', '{"version":2,"version":2}', '{"version":2}\n', "[]", "{", ""])
+def test_another_text_for_the_same_is_found(engine: Engine, text: str) -> None:
+    stored = text.replace(":", "\\:")  # else it would name a value
+    [said] = problems(engine, f"UPDATE lockgate_audit SET before = '{stored}' WHERE id = 3")
+    assert said.startswith("Entry 3 is not what was chained")
+
+
 @pytest.mark.parametrize("column", CHANGES)
 @pytest.mark.parametrize("number", [1, 3, LENGTH])
 def test_a_change_of_any_column_of_any_entry_is_found(engine: Engine, column: str, number: int) -> None:

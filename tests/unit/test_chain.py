@@ -19,6 +19,7 @@ from lockgate.audit.entry import AuditEntry, AuditOutcome
 from lockgate.audit.envelope import Signer, read_public_keys
 from lockgate.audit.restore import RESTORED
 from lockgate.audit.verify import Report, verify
+from lockgate.canonical import canonical
 from lockgate.errors import BadInput
 from lockgate.events.event import EventType
 
@@ -80,6 +81,11 @@ def test_a_line_holds_every_field_of_an_entry() -> None:
     assert told.keys() == FIELDS
     assert {*AuditEntry.__dataclass_fields__, "number", "previous", "at"} == FIELDS
     assert told["at"] == "2026-05-12T14:00:00.123Z"
+
+
+def test_a_line_is_canonical_json() -> None:
+    for text in LINES:
+        assert canonical(json.loads(text)) == text
 
 
 @pytest.mark.parametrize("field", sorted(FIELDS))

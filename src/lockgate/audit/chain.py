@@ -39,15 +39,27 @@ def line(entry: AuditEntry, at: datetime, follows: Link) -> str:
         at: When it happened, in UTC; milliseconds count.
         follows: The entry before it.
     """
-    return canonical(
+    return line_of_texts(entry, at, follows, canonical(entry.before), canonical(entry.after))
+
+
+def line_of_texts(entry: AuditEntry, at: datetime, follows: Link, before: str, after: str) -> str:
+    """Return the line that stands for an entry whose `before` and `after` are JSON already, as a line has it.
+
+    Args:
+        entry: The entry, of which those two don't count.
+        at: When it happened, in UTC; milliseconds count.
+        follows: The entry before it.
+        before: What `before` is.
+        after: What `after` is.
+    """
+    # In the order of the names, as all JSON of ours.
+    first = canonical(
+        {"action": entry.action, "actor": entry.actor, "actor_id": entry.actor_id, "address": entry.address}
+    )
+    rest = canonical(
         {
             "number": follows.number + 1,
             "previous": follows.hash,
-            "at": time_text(at),
-            "actor": entry.actor,
-            "actor_id": entry.actor_id,
-            "address": entry.address,
-            "action": entry.action,
             "outcome": entry.outcome,
             "workspace": entry.workspace,
             "model_id": entry.model_id,
@@ -56,11 +68,10 @@ def line(entry: AuditEntry, at: datetime, follows: Link) -> str:
             "target": entry.target,
             "request_id": entry.request_id,
             "decision_id": entry.decision_id,
-            "before": entry.before,
-            "after": entry.after,
             "reason": entry.reason,
         }
     )
+    return f'{first[:-1]},"after":{after},"at":"{time_text(at)}","before":{before},{rest[1:]}'
 
 
 def time_text(at: datetime) -> str:

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, bindparam, select
 from sqlalchemy.orm import Session
 
-from lockgate.audit.chain import MOST_PROBLEMS, START, Link, line, line_hash, time_text
+from lockgate.audit.chain import MOST_PROBLEMS, START, Link, line_hash, line_of_texts, time_text
 from lockgate.audit.entry import AuditEntry, AuditOutcome
 from lockgate.audit.restore import RESTORED, Restore, restore_of
 from lockgate.canonical import canonical
@@ -18,6 +18,8 @@ from lockgate.database.tables import audit, chain_head, events
 from lockgate.events.event import event_of
 
 _BATCH = 1000
+#: The name of what is no JSON object any more.
+_ODD = "not as it was written"
 #: Before any number that somebody could have given an entry.
 _BEFORE_ALL = -(2**63)
 _ROWS = select(audit).where(audit.c.id > bindparam("after")).order_by(audit.c.id).limit(bindparam("most"))
@@ -136,7 +138,7 @@ def _problem(session: Session, row: Row[Any], last: Link) -> str | None:
         return f"After entry {last.number:,} comes entry {row.id:,}: what was between them is missing."
     if row.previous != last.hash:
         return f"Entry {row.id:,} was not chained to entry {last.number:,} as it is now."
-    if line_hash(_line(row)) != row.hash or not _is_canonical(row):
+    if line_hash(_line(row)) != row.hash:
         return f"Entry {row.id:,} is not what was chained: {_altered(session, row)}."
     return None
 
@@ -160,10 +162,22 @@ def _later(session: Session, number: int) -> bool:
 
 
 def _line(row: Row[Any]) -> str:
-    return line(_entry(row), from_ms(row.at), Link(row.id - 1, row.previous))
+    """Return the line that an entry is now, with its JSON as it is stored: only that one text of it was chained."""
+    before, after = _on_one_line(row.before), _on_one_line(row.after)
+    return line_of_texts(_without_json(row), from_ms(row.at), Link(row.id - 1, row.previous), before, after)
+
+
+def _on_one_line(stored: str) -> str:
+    """Return a stored text as a line can hold it; what somebody has made something else of is shown as that."""
+    is_whole = "\n" not in stored and "\r" not in stored and _ODD not in _json(stored)
+    return stored if is_whole else canonical({_ODD: stored})
 
 
 def _entry(row: Row[Any]) -> AuditEntry:
+    return replace(_without_json(row), before=_json(row.before), after=_json(row.after))
+
+
+def _without_json(row: Row[Any]) -> AuditEntry:
     return AuditEntry(
         action=row.action,
         actor=row.actor,
@@ -177,8 +191,6 @@ def _entry(row: Row[Any]) -> AuditEntry:
         target=row.target,
         request_id=row.request_id,
         decision_id=row.decision_id,
-        before=_json(row.before),
-        after=_json(row.after),
         reason=row.reason,
     )
 
@@ -193,12 +205,7 @@ def _json(stored: str) -> Mapping[str, Any]:
         found = json.loads(stored)
     except (ValueError, RecursionError):
         found = None
-    return found if isinstance(found, dict) else {"not as it was written": stored}
-
-
-def _is_canonical(row: Row[Any]) -> bool:
-    """Say whether the texts of JSON are as they were written: of several texts for one value only that one is."""
-    return all(canonical(_json(text)) == text for text in (row.before, row.after))
+    return found if isinstance(found, dict) else {_ODD: stored}
 
 
 def _altered(session: Session, row: Row[Any]) -> str:
