@@ -37,9 +37,8 @@ def main() -> None:
             _fill(uri, entries)
             for command in ("verify", "export"):
                 seconds = _took(house, command)
-                print(
-                    f"`lockgate audit {command}`: {entries:,} entries in {seconds:.1f} s, {entries / seconds:,.0f} a second"
-                )
+                rate = entries / seconds
+                print(f"`lockgate audit {command}`: {entries:,} entries in {seconds:.1f} s, {rate:,.0f} a second")
 
 
 def _fill(uri: str, entries: int) -> None:
