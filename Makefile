@@ -43,6 +43,7 @@ bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, th
 	@$(BIN)/python -m bench.promotions
 	@$(BIN)/python -m bench.routes
 	@$(BIN)/python -m bench.audit
+	@$(BIN)/python -m bench.audit_online
 	@$(BIN)/python -m bench.hashing $(if $(GIGABYTES),--gigabytes $(GIGABYTES))
 
 check: $(STAMP)  ## lint, types and the direction of imports

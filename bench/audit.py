@@ -51,14 +51,15 @@ def _write(folder: Path, entries: int) -> None:
     with (folder / "export").open("wb") as export, (folder / "checkpoints").open("w") as checkpoints:
         for number in range(entries):
             at += timedelta(milliseconds=700)
-            text = line(_entry(number), at, last)
+            text = line(entry(number), at, last)
             export.write(text.encode() + b"\n")
             last = Link(last.number + 1, line_hash(text))
             if last.number % _EVERY == 0 or last.number == entries:
                 checkpoints.write(as_line(checkpoint.sign(Checkpoint("bench", last, at), signer)) + "\n")
 
 
-def _entry(number: int) -> AuditEntry:
+def entry(number: int) -> AuditEntry:
+    """Return an entry as a promotion leaves it."""
     return AuditEntry(
         "promotion.done",
         "release-bot",

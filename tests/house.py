@@ -210,6 +210,40 @@ class House:
             with psycopg.connect(self.backend, autocommit=True) as connection:
                 connection.execute(statement.encode())
 
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """Read from the database behind the server's back."""
+        if self.backend.startswith("sqlite:///"):
+            with closing(sqlite3.connect(self.backend.removeprefix("sqlite:///"), timeout=30)) as file:
+                return file.execute(statement).fetchall()
+        with psycopg.connect(self.backend) as connection:
+            return connection.execute(statement.encode()).fetchall()
+
+    def tamper(self, *statements: str) -> None:
+        """Change what can't be changed, as a superuser could: the guard's triggers on our own tables stand back."""
+        if self.backend.startswith("sqlite:///"):
+            path = self.backend.removeprefix("sqlite:///")
+            with closing(sqlite3.connect(path, timeout=30)) as file, file:
+                file.execute("BEGIN IMMEDIATE")
+                triggers = file.execute(
+                    "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name LIKE 'lockgate_%'"
+                ).fetchall()
+                for statement in (*(f"DROP TRIGGER {name}" for name, _ in triggers), *statements):
+                    file.execute(statement)
+                for _, made in triggers:
+                    file.execute(made)
+        else:
+            with psycopg.connect(self.backend) as connection:
+                connection.execute("SET LOCAL session_replication_role = replica")
+                triggers = connection.execute(
+                    "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE tgenabled = 'A'"
+                ).fetchall()
+                for table, name in triggers:
+                    connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER {name}".encode())
+                for statement in statements:
+                    connection.execute(statement.encode())
+                for table, name in triggers:
+                    connection.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}".encode())
+
     @contextmanager
     def acting_as(self, name: str) -> Iterator[MlflowClient]:
         """Be somebody with the real mlflow client."""
@@ -250,12 +284,14 @@ class House:
         done: dict[str, Any] = self.call("bot", "POST", f"/requests/{asked['id']}/promote", {})
         return done
 
-    def cli(self, name: str, *arguments: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
+    def cli(
+        self, name: str, *arguments: str, input: str | None = None, wait: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run the `lockgate` command as somebody."""
         environment = {**os.environ, "MLFLOW_TRACKING_URI": self.uri, "MLFLOW_TRACKING_TOKEN": self.tokens[name]}
         return subprocess.run(
             [str(SCRIPTS / "lockgate"), *arguments],
-            env=environment, input=input, capture_output=True, text=True, timeout=60, check=False,
+            env=environment, input=input, capture_output=True, text=True, timeout=wait, check=False,
         )  # fmt: skip
 
 

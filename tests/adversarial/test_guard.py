@@ -21,9 +21,10 @@ from sqlalchemy.exc import DBAPIError
 
 from lockgate.database.engine import engine_for, real_uri
 from lockgate.database.guard.differences import differences
-from lockgate.database.guard.placing import put_in_place
+from lockgate.database.guard.placing import put_in_place, take_away
 from lockgate.database.guard.roles import Roles, set_up, who_else_may
 from lockgate.database.migrate import alone, prepare_database
+from lockgate.database.tables import audit
 from tests.conftest import BACKENDS
 from tests.house import House, acting, stock_server
 
@@ -485,6 +486,57 @@ def test_nobody_writes_the_history(kind: str, guarded: Databases, rewriting: str
     assert guarded(kind).rows("SELECT * FROM lockgate_holders") == before
 
 
+DECISION = (
+    "INSERT INTO lockgate_decisions (kind, model_id, target, version_id, policy_version, evidence_digest, by_id, reason,"
+    " at) VALUES ('promotion', 'fraud', 'alias:champion', 'fraud1', 1, '', 1, '', 1)"
+)
+ENTRY_COLUMNS = ", ".join(column.name for column in audit.c)
+
+
+@pytest.mark.parametrize(
+    "rewriting",
+    [
+        "UPDATE lockgate_audit SET actor = 'eve'",
+        "UPDATE lockgate_audit SET id = id + 100",
+        "DELETE FROM lockgate_audit WHERE id > 0",
+        "UPDATE lockgate_decisions SET reason = 'forged'",
+        "DELETE FROM lockgate_decisions",
+    ],
+)
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_what_is_on_record_stays(kind: str, guarded: Databases, rewriting: str) -> None:
+    refused_rewriting(guarded(kind), rewriting)
+
+
+@pytest.mark.parametrize("table", ["lockgate_audit", "lockgate_decisions"])
+def test_what_is_on_record_is_not_emptied(guarded: Databases, table: str) -> None:
+    refused_rewriting(guarded("postgresql"), f"TRUNCATE {table} CASCADE")
+
+
+@pytest.mark.parametrize("rewriting", ["id, 'eve', 'x'", "id + 100, 'eve', previous"])
+def test_what_is_on_record_is_not_replaced_on_sqlite(guarded: Databases, rewriting: str) -> None:
+    others = ", ".join(name for name in ENTRY_COLUMNS.split(", ") if name not in ("id", "actor", "previous"))
+    refused_rewriting(
+        guarded("sqlite"),
+        f"INSERT OR REPLACE INTO lockgate_audit (id, actor, previous, {others}) "
+        f"SELECT {rewriting}, {others} FROM lockgate_audit WHERE id = 1",
+    )
+
+
+def refused_rewriting(database: Database, rewriting: str) -> None:
+    with pytest.raises(DBAPIError, match="stays as it is"):
+        database.run("DELETE FROM lockgate_events", DECISION, rewriting)
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_that_the_guard_was_removed_is_on_record(kind: str, new_database: Callable[[str], str]) -> None:
+    database = known(prepared(kind, new_database(kind)))
+    take_away(real_uri(database.uri))
+    newest = "SELECT action FROM lockgate_audit ORDER BY id DESC LIMIT 1"
+    assert database.rows(newest) == [("guard.removed",)]
+    database.run("DELETE FROM lockgate_events", "DELETE FROM lockgate_audit")
+
+
 REQUEST = (
     "INSERT INTO lockgate_requests (workspace, model_id, version_id, target, state, requester_id, comment, created_at,"
     " expires_at, policy_version, evidence, evidence_digest, gates, outcome) VALUES ('default', 'fraud', 'fraud3', "
@@ -615,7 +667,14 @@ def test_the_others_may_use_mlflows_tables_and_read_no_secret(guarded: Databases
     ):
         with pytest.raises(DBAPIError, match=r"permission denied|must be owner"):
             database.run(forbidden, role=ROLES.others)
-    for forbidden in ("UPDATE lockgate_holders SET until = 1", "DELETE FROM lockgate_decisions", "DROP TABLE runs"):
+    for forbidden in (
+        "UPDATE lockgate_holders SET until = 1",
+        "DELETE FROM lockgate_decisions",
+        "UPDATE lockgate_audit SET actor = 'eve'",
+        "DELETE FROM lockgate_audit",
+        "TRUNCATE lockgate_audit",
+        "DROP TABLE runs",
+    ):
         with pytest.raises(DBAPIError, match=r"permission denied|must be owner"):
             database.run(forbidden, role=ROLES.app)
 

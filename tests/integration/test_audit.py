@@ -1,15 +1,20 @@
 """The audit log through the server: exported, verified, signed; decisions as bundles; refused changes on record."""
 
 import base64
+import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from lockgate.access.attempts import PER_PRINCIPAL
-from tests.house import House
+from lockgate.audit.chain import line_hash
+from tests.house import ONE_APPROVAL, House
 
 TARGET = "alias:champion"
 
@@ -42,7 +47,7 @@ def test_the_log_is_proven_by_the_server_and_without_it(house: House, proof: Pat
     assert "newer than every checkpoint" in said
     code, said = verify(house, proof, "--json")
     told = json.loads(said)
-    assert (code, told["intact"], told["signatures_verified"]) == (0, True, True)
+    assert (code, told["intact"], told["signatures_verified"], told["restores"]) == (0, True, True, [])
     assert 0 < told["proven_to"] < told["entries"]
 
 
@@ -111,6 +116,8 @@ def test_an_auditor_verifies_a_bundle_with_nothing_of_ours(house: House) -> None
     assert (told["decision"]["by"], told["decision"]["target"], told["request"]["requester"]) == ("bot", TARGET, "ada")
     assert [(one["reviewer"], one["verdict"]) for one in told["request"]["reviews"]] == [("sue", "approve")]
     assert "approvals" in told["policy"]["source"]
+    bundle = json.loads(house.cli("max", "audit", "bundle", str(request)).stdout)
+    told = json.loads(base64.b64decode(bundle["payload"]))["predicate"]
     exported = house.cli("max", "audit", "export").stdout.splitlines()
     assert {one["line"] for one in told["log"]["entries"]} <= set(exported)
     assert [json.loads(one["line"])["action"] for one in told["log"]["entries"]][-1] == "promotion.done"
@@ -141,20 +148,114 @@ def test_there_is_no_bundle_of_what_was_not_decided(house: House) -> None:
     house.call("vic", "GET", "/decisions/99999/bundle", status=404)
 
 
-def test_nothing_is_signed_about_what_was_tampered_with(house: House) -> None:
-    model = house.new_model()
-    request = house.promote(model, "1", TARGET)["id"]
-    change = "UPDATE lockgate_audit SET actor = '{}' WHERE action = 'request.reviewed' AND request_id = {}"
-    house.sql(change.format("sam", request))
+def test_a_bundle_tells_nobody_of_a_request_that_they_may_not_see(house: House) -> None:
+    house.call("admin", "POST", "/principals", {"name": "narrow", "roles": ["viewer:other-*"]})
+    house.tokens["narrow"] = house.call("admin", "POST", "/tokens", {"principal": "narrow"})["token"]
+    decided = house.promote(house.new_model(), "1", TARGET)["id"]
+    asked = house.ask(house.new_model(), "1", TARGET)["id"]
+    for request in (decided, asked, 99_999):
+        told = house.call("narrow", "GET", f"/requests/{request}", status=404)
+        assert house.call("narrow", "GET", f"/requests/{request}/bundle", status=404)["message"] == told["message"]
+
+
+def signed(house: House, who: str, request: int) -> dict[str, Any]:
+    told = house.call(who, "GET", f"/requests/{request}/bundle")
+    stated: dict[str, Any] = json.loads(base64.b64decode(told["payload"]))
+    return stated
+
+
+def test_addresses_are_for_who_governs_and_a_viewer_proves_all_the_same(house: House, tmp_path: Path) -> None:
+    request = house.promote(house.new_model(), "1", TARGET)["id"]
+    for who in ("max", "vic"):
+        entries = signed(house, who, request)["predicate"]["log"]["entries"]
+        assert {"line" in one for one in entries} == {who == "max"}
+        (tmp_path / "bundle").write_text(house.cli(who, "audit", "bundle", str(request)).stdout)
+        (tmp_path / "key").write_text(house.cli(who, "audit", "key").stdout)
+        (tmp_path / "export").write_text(house.cli("max", "audit", "export").stdout, encoding="utf-8")
+        command = "audit", "verify-bundle", str(tmp_path / "bundle"), "--key", str(tmp_path / "key")
+        done = house.cli(who, *command, "--export", str(tmp_path / "export"))
+        assert (done.returncode, done.stdout.splitlines()[0]) == (0, "The export has all entries of it."), done.stderr
+        lines = (tmp_path / "export").read_text(encoding="utf-8").splitlines()
+        other = lines[entries[0]["number"] - 1].replace('"outcome":"done"', '"outcome":"refused"')
+        (tmp_path / "export").write_text(
+            "\n".join([*lines[: entries[0]["number"] - 1], other, *lines[entries[0]["number"] :]]), encoding="utf-8"
+        )
+        done = house.cli(who, *command, "--export", str(tmp_path / "export"))
+        assert done.returncode == 1
+        assert "is not what the export has" in done.stderr
+
+
+@contextmanager
+def forged(house: House, table: str, row: str, **values: str) -> Iterator[None]:
+    """Change a row, and put it back."""
+    [before] = house.rows(f"SELECT {', '.join(values)} FROM {table} WHERE {row}")
+    house.tamper(_change(table, row, values))
     try:
+        yield
+    finally:
+        house.tamper(_change(table, row, dict(zip(values, map(str, before), strict=True))))
+
+
+def _change(table: str, row: str, values: dict[str, str]) -> str:
+    def quoted(value: str) -> str:
+        return "'" + value.replace("'", "''") + "'"
+
+    return f"UPDATE {table} SET {', '.join(f'{name} = {quoted(value)}' for name, value in values.items())} WHERE {row}"
+
+
+def test_nothing_is_signed_about_what_was_tampered_with(house: House) -> None:
+    request = house.promote(house.new_model(), "1", TARGET)["id"]
+    reviewed = f"action = 'request.reviewed' AND request_id = {request}"
+    with forged(house, "lockgate_audit", reviewed, actor="sam"):
         said = house.call("vic", "GET", f"/requests/{request}/bundle", status=409)["message"]
         assert "is not what was chained" in said
         done = house.cli("max", "audit", "verify")
         assert done.returncode == 1
         assert 'its `actor` is "sam", and its event says "sue"' in done.stderr
-    finally:
-        house.sql(change.format("sue", request))
     house.call("vic", "GET", f"/requests/{request}/bundle")
+
+
+def test_an_entry_that_was_forged_with_its_hash_is_not_signed(house: House) -> None:
+    request = house.promote(house.new_model(), "1", TARGET)["id"]
+    exported = house.cli("max", "audit", "export").stdout.splitlines()
+    [line] = [one for one in exported if f'"request_id":{request}' in one and '"action":"request.reviewed"' in one]
+    number = json.loads(line)["number"]
+    fits = line_hash(line.replace('"actor":"sue"', '"actor":"sam"'))
+    with forged(house, "lockgate_audit", f"id = {number}", actor="sam", hash=fits):
+        said = house.call("vic", "GET", f"/requests/{request}/bundle", status=409)["message"]
+        assert f"Entry {number} of the audit log is not what was chained" in said
+
+
+def test_evidence_that_was_forged_with_its_digest_is_not_signed(house: House) -> None:
+    request = house.promote(house.new_model(), "1", TARGET)["id"]
+    [(stored,)] = house.rows(f"SELECT evidence FROM lockgate_requests WHERE id = {request}")
+    better = stored.replace('"val_auc":0.9', '"val_auc":0.999')
+    assert better != stored
+    digest = "sha256:" + hashlib.sha256(better.encode()).hexdigest()
+    with (
+        forged(house, "lockgate_requests", f"id = {request}", evidence=better, evidence_digest=digest),
+        forged(house, "lockgate_decisions", f"request_id = {request}", evidence_digest=digest),
+        forged(house, "lockgate_reviews", f"request_id = {request}", evidence_digest=digest),
+    ):
+        said = house.call("vic", "GET", f"/requests/{request}/bundle", status=409)["message"]
+        assert "The evidence of this decision is not what was decided on" in said
+
+
+def test_what_other_tables_say_of_a_decision_is_not_signed(house: House) -> None:
+    house.apply_policy(ONE_APPROVAL)
+    request = house.promote(house.new_model(), "1", TARGET)["id"]
+    before = signed(house, "vic", request)["predicate"]
+    [(sam,)] = house.rows("SELECT id FROM lockgate_principals WHERE name = 'sam'")
+    words = {"comment": "I, sam, have looked at all of it"}
+    with (
+        forged(house, "lockgate_reviews", f"request_id = {request}", reviewer_id=str(sam), **words),
+        forged(house, "lockgate_decisions", f"request_id = {request}", reason="forged", by_id=str(sam)),
+        forged(house, "lockgate_requests", f"id = {request}", comment="forged", requester_id=str(sam)),
+        forged(
+            house, "lockgate_policies", f"version = {before['policy']['version']}", source="version: 1\nrules: []\n"
+        ),
+    ):
+        assert signed(house, "vic", request)["predicate"] == before
 
 
 # Refused changes

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 import pytest
 from alembic import command
 from sqlalchemy import Engine, insert, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
+from lockgate.access.calls import Call, current_call, in_call
 from lockgate.audit.chain import NOTHING
 from lockgate.audit.entry import AuditEntry, AuditOutcome
 from lockgate.database import chain, policies
@@ -97,6 +99,13 @@ def test_every_column_is_tried() -> None:
     assert set(CHANGES) | {"id"} == {column.name for column in audit.c}
 
 
+@pytest.mark.parametrize("text", ['{"version": 2}', '{"version":2,"version":2}', '{"version":2}\n', "[]", "{", ""])
+def test_another_text_for_the_same_is_found(engine: Engine, text: str) -> None:
+    stored = text.replace(":", "\\:")  # else it would name a value
+    [said] = problems(engine, f"UPDATE lockgate_audit SET before = '{stored}' WHERE id = 3")
+    assert said.startswith("Entry 3 is not what was chained")
+
+
 @pytest.mark.parametrize("column", CHANGES)
 @pytest.mark.parametrize("number", [1, 3, LENGTH])
 def test_a_change_of_any_column_of_any_entry_is_found(engine: Engine, column: str, number: int) -> None:
@@ -129,8 +138,8 @@ def test_a_cut_off_tail_is_found(engine: Engine) -> None:
 
 def test_entries_in_another_order_are_found(engine: Engine) -> None:
     swap = (
-        "UPDATE lockgate_audit SET id = -id WHERE id IN (3, 4)",
-        "UPDATE lockgate_audit SET id = 7 + id WHERE id < 0",
+        "UPDATE lockgate_audit SET id = 10007 - id WHERE id IN (3, 4)",
+        "UPDATE lockgate_audit SET id = id - 10000 WHERE id > 10000",
     )
     with engine.connect() as connection, connection.begin() as undone:
         if engine.dialect.name == "sqlite":
@@ -155,6 +164,27 @@ def test_a_fork_is_impossible(engine: Engine) -> None:
         statement = fork.format(id=number, previous=previous)
         with pytest.raises(Exception, match=r"(?i)unique"), tampered(engine, statement):
             pass
+
+
+BEFORE_ALL = (
+    f"INSERT INTO lockgate_audit ({', '.join(column.name for column in audit.c)}) SELECT "
+    + ", ".join({"id": "-7", "previous": "'x'"}.get(column.name, column.name) for column in audit.c)
+    + " FROM lockgate_audit WHERE id = 1"
+)
+
+
+def test_there_is_no_entry_before_the_first(engine: Engine) -> None:
+    with pytest.raises(IntegrityError, match="lockgate_audit_from_one"), tampered(engine, BEFORE_ALL):
+        pass
+
+
+def test_an_entry_before_the_first_is_found(new_database: Callable[[str], str]) -> None:
+    """By who has taken the constraint away, too."""
+    engine = new_log(new_database("postgresql"))
+    with transaction(engine) as session:
+        record(session, entry(actor_id=None), AT)
+    [said, *_] = problems(engine, "ALTER TABLE lockgate_audit DROP CONSTRAINT lockgate_audit_from_one", BEFORE_ALL)
+    assert said.startswith("After entry 0 comes entry -7")
 
 
 def test_writers_side_by_side_leave_one_chain_without_gaps(engine: Engine) -> None:
@@ -223,9 +253,10 @@ def test_whoever_commits_writes_what_was_put_on_record(engine: Engine) -> None:
     assert length(engine) == before + 2
 
 
-def refuse_within(engine: Engine, why: Exception) -> None:
+def refuse_within(engine: Engine, why: Exception, told: AuditEntry | None = None) -> None:
     with transaction(engine) as session:
-        record(session, entry(reason="undone"), AT)
+        record(session, told or entry(reason="undone"), AT)
+        assert not current_call().is_on_record
         raise why
 
 
@@ -246,6 +277,73 @@ def test_what_a_call_undoes_on_the_way_is_not_in_its_record(engine: Engine) -> N
         written = session.execute(select(audit.c.reason).where(audit.c.id > before).order_by(audit.c.id)).scalars()
         assert list(written) == ["first", "undone", "last"]
         assert chain.follow(session, 0, 1_000_000).problems == ()
+
+
+def collide(session: Session) -> None:
+    """Write what a constraint of the database refuses, as a flush does."""
+    session.add(Row(key=1, text="a"))
+    session.flush()
+    session.expunge_all()
+    session.add(Row(key=1, text="b"))
+    session.flush()
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Row(Base):
+    __tablename__ = "rows_of_a_test"
+    key: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+
+
+def collide_within(engine: Engine) -> None:
+    with transaction(engine) as session:
+        record(session, entry(reason="undone"), AT)
+        collide(session)
+
+
+def written_since(engine: Engine, number: int) -> list[str]:
+    with reading(engine) as session:
+        assert chain.follow(session, 0, 1_000_000).problems == ()
+        written = select(audit.c.reason).where(audit.c.id > number).order_by(audit.c.id)
+        return list(session.execute(written).scalars())
+
+
+def test_a_failed_flush_in_a_held_call_undoes_only_its_own_block(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    before = length(engine)
+    with one_call() as call:
+        with transaction(engine) as session:
+            record(session, entry(reason="first"), AT)
+        with pytest.raises(Conflict):
+            collide_within(engine)
+        with transaction(engine) as session:
+            record(session, entry(reason="last"), AT)
+        call.finish(lambda _session: None, commit)
+    assert written_since(engine, before) == ["first", "last"]
+
+
+def test_a_failed_flush_in_a_savepoint_loses_no_entry_of_what_stays(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    before = length(engine)
+    with transaction(engine) as session:
+        record(session, entry(reason="stays"), AT)
+        savepoint = session.begin_nested()
+        with pytest.raises(IntegrityError):
+            collide(session)
+        savepoint.rollback()
+    assert written_since(engine, before) == ["stays"]
+
+
+@pytest.mark.parametrize(("why", "stays"), [(Refused("no"), False), (RefusedOnRecord("no"), True)])
+def test_a_refusal_is_on_record_when_it_is_committed(engine: Engine, why: Exception, stays: bool) -> None:
+    call, before = Call(), length(engine)
+    with in_call(call), pytest.raises(type(why)):
+        refuse_within(engine, why, entry(reason="refused", outcome=AuditOutcome.REFUSED))
+    assert call.is_on_record == stays
+    assert written_since(engine, before) == ["refused"] * stays
 
 
 @pytest.mark.parametrize("kind", BACKENDS)

@@ -114,5 +114,11 @@ def test_each_signs_in_with_a_role_of_its_own(new_database: Callable[[str], str]
         model = house.new_model(versions=2)
         house.promote(model, "1", "alias:champion")
         assert house.call("admin", "GET", "/doctor")["access"] == []
+        told = [
+            one["after"]
+            for one in house.call("admin", "GET", "/audit?max_results=200")["entries"]
+            if one["action"] == "roles.set"
+        ]
+        assert [sorted(one["made"]) for one in told][-1] == ["gatekeeper", "guest", "proprietor"]
     finally:
         house.close()

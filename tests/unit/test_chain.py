@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,8 +17,11 @@ from lockgate.audit.chain import FIELDS, NOTHING, START, Link, line, line_hash
 from lockgate.audit.checkpoint import Checkpoint, as_line
 from lockgate.audit.entry import AuditEntry, AuditOutcome
 from lockgate.audit.envelope import Signer, read_public_keys
+from lockgate.audit.restore import RESTORED
 from lockgate.audit.verify import Report, verify
+from lockgate.canonical import canonical
 from lockgate.errors import BadInput
+from lockgate.events.event import EventType
 
 AT = datetime(2026, 5, 12, 14, 0, 0, 123456, tzinfo=UTC)
 SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(b"k" * 32))
@@ -50,8 +54,8 @@ def of(number: int, link: Link | None = None, log_id: str = "log") -> Checkpoint
     return Checkpoint(log_id, link or LINKS[number - 1], AT + timedelta(minutes=number))
 
 
-def prove(lines: list[str], *checkpoints: Checkpoint) -> Report:
-    return verify((text.encode() + b"\n" for text in lines), checkpoints)
+def prove(lines: list[str], *checkpoints: Checkpoint, accepted: Collection[int] = ()) -> Report:
+    return verify((text.encode() + b"\n" for text in lines), checkpoints, accepted)
 
 
 def found(lines: list[str], *checkpoints: Checkpoint) -> str:
@@ -77,6 +81,11 @@ def test_a_line_holds_every_field_of_an_entry() -> None:
     assert told.keys() == FIELDS
     assert {*AuditEntry.__dataclass_fields__, "number", "previous", "at"} == FIELDS
     assert told["at"] == "2026-05-12T14:00:00.123Z"
+
+
+def test_a_line_is_canonical_json() -> None:
+    for text in LINES:
+        assert canonical(json.loads(text)) == text
 
 
 @pytest.mark.parametrize("field", sorted(FIELDS))
@@ -147,19 +156,90 @@ def test_checkpoints_of_another_log_are_found() -> None:
     assert "another log" in found(LINES, of(2, log_id="other"), of(LENGTH))
 
 
-def test_a_restore_that_was_acknowledged_is_no_problem_and_told() -> None:
-    """Entries 5 to 9 were written, and signed at 9; then the database of entry 4 went on."""
-    restored = AuditEntry(
-        "log.restored", "lockgate", None, "", reason="disk failed",
-        before={"log_id": "log", "number": LENGTH, "hash": LINKS[-1].hash}, after={"log_id": "log", "number": 4},
+def restored(kept: int, given_up: int = LENGTH, log_id: str = "log") -> AuditEntry:
+    return AuditEntry(
+        RESTORED, "lockgate", None, "", reason="disk failed",
+        before={"log_id": log_id, "number": given_up, "hash": "x"}, after={"log_id": "log", "number": kept, "hash": "y"},
     )  # fmt: skip
-    lines, links = chained([*ENTRIES[:4], restored, *ENTRIES[:2]])
-    later = Checkpoint("log", links[-1], AT + timedelta(hours=1))
-    report = prove(lines, of(3), of(6), of(LENGTH), later)
+
+
+def test_the_proof_knows_the_event_of_a_restore() -> None:
+    assert RESTORED == EventType.LOG_RESTORED
+
+
+#: Entries 5 to 9 were written, and signed at 9; then the database of entry 4 went on with entry 5, the restore.
+GONE_ON, GONE_ON_LINKS = chained([*ENTRIES[:4], restored(4), *ENTRIES[:2]])
+LATER = Checkpoint("log", GONE_ON_LINKS[-1], AT + timedelta(hours=1))
+
+
+def test_a_restore_is_no_silent_success() -> None:
+    checkpoints = (of(3), of(6), of(LENGTH), LATER)
+    report = prove(GONE_ON, *checkpoints)
+    [said] = report.problems
+    assert "disk failed" in said
+    assert "checkpoints of the entries 5 to 9 are given up" in said
+    assert "--accept-restore 5" in said
+    assert not prove(GONE_ON, *checkpoints, accepted=[4]).is_intact
+    report = prove(GONE_ON, *checkpoints, accepted=[5])
     assert (report.problems, report.proven_to) == ([], 7)
     assert "disk failed" in report.notes[0]
-    without = [text.replace("log.restored", "log.restores") for text in lines]
-    assert not prove(without, of(3), of(6), of(LENGTH)).is_intact
+    assert [one.entry for one in report.restores] == [5]
+
+
+def test_without_its_entry_a_restore_excuses_nothing() -> None:
+    without = [text.replace("log.restored", "log.restores") for text in GONE_ON]
+    assert not prove(without, of(3), of(6), of(LENGTH), accepted=[5]).is_intact
+
+
+def test_a_forged_restore_excuses_nothing() -> None:
+    """Whoever writes to the database has no key: no checkpoint proves the entry."""
+    forged, _ = chained([*(replace(one, actor="eve") for one in ENTRIES[:3]), restored(0, 10**9), *ENTRIES])
+    all_of_them = [of(number) for number in range(1, LENGTH + 1)]
+    report = prove(forged, *all_of_them, accepted=[4])
+    assert report.proven_to is None
+    assert len(report.problems) == LENGTH + 1
+    assert "No checkpoint proves that entry" in report.problems[-1]
+    of_another = [replace(one, log_id="other") for one in all_of_them]
+    forged, _ = chained([restored(0, 0, "other"), *ENTRIES])
+    assert not prove(forged, *of_another, of(LENGTH), accepted=[1]).is_intact
+    # A checkpoint of before the restore proves nothing of it either.
+    assert not prove(GONE_ON, of(3), of(6), of(LENGTH), accepted=[5]).is_intact
+
+
+def test_a_restore_excuses_only_what_it_gave_up() -> None:
+    """A backup that was altered before it was restored."""
+    altered, links = chained([replace(ENTRIES[0], actor="eve"), *ENTRIES[1:4], restored(4)])
+    report = prove(altered, of(2), of(LENGTH), Checkpoint("log", links[-1], LATER.at), accepted=[5])
+    assert report.problems[0].startswith("Entry 2 is not what the checkpoint of 2026-05-12 14:02:00 UTC is of")
+    # What was signed after it is not excused either.
+    cut, links = chained([*ENTRIES[:4], restored(4, 6), ENTRIES[0]])
+    report = prove(cut, of(LENGTH), Checkpoint("log", links[-1], LATER.at), accepted=[5])
+    assert "The log ends with entry 6, and the checkpoint" in report.problems[0]
+
+
+def test_a_restore_that_gave_up_more_than_a_tail_says_so() -> None:
+    changed, links = chained([ENTRIES[0], replace(ENTRIES[1], actor="eve"), *ENTRIES[2:4], restored(1)])
+    report = prove(changed, of(1), of(3), of(LENGTH), Checkpoint("log", links[-1], LATER.at))
+    assert "also of entries that the database had then (2 to 4)" in report.problems[0]
+
+
+def test_giving_up_another_log_gives_up_all_of_it() -> None:
+    lines, links = chained([*ENTRIES[:2], restored(2, 7, "other"), ENTRIES[3]])
+    newest = Checkpoint("log", links[-1], LATER.at)
+    report = prove(lines, of(1, log_id="other"), of(LENGTH, log_id="other"), newest, accepted=[3])
+    assert (report.problems, report.proven_to) == ([], 4)
+    assert "all checkpoints of the log other... are given up" in report.notes[0]
+
+
+def test_checkpoints_of_which_none_agrees_prove_nothing() -> None:
+    report = prove(LINES, of(2, Link(2, "other")))
+    assert (report.is_intact, report.proven_to) == (False, None)
+
+
+def test_a_restore_that_does_not_say_of_what_is_found() -> None:
+    for entry in (replace(restored(4), before={}), replace(restored(4), after={"log_id": "log", "number": "x"})):
+        lines, links = chained([*ENTRIES, entry])
+        assert "does not say of what" in prove(lines, Checkpoint("log", links[-1], LATER.at)).problems[0]
 
 
 def test_a_checkpoint_is_believed_only_from_its_key() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lockgate.audit import envelope
+from lockgate.audit.chain import line_hash
 from lockgate.audit.envelope import Signer
 from lockgate.canonical import canonical
 from lockgate.errors import BadInput
@@ -39,6 +40,24 @@ def statement(
         # A statement is about something; here that is what was decided, and nothing else.
         subject = [{"name": name, "digest": {"sha256": hashlib.sha256(canonical(predicate).encode()).hexdigest()}}]
     return {"_type": STATEMENT_TYPE, "subject": subject, "predicateType": PREDICATE_TYPE, "predicate": dict(predicate)}
+
+
+def check_lines(stated: Mapping[str, Any], exported: Mapping[int, str] | None) -> None:
+    """See that the lines of the log in a bundle have the hashes that it says, and that an export has them.
+
+    Args:
+        stated: The statement.
+        exported: Hashes of the lines of an export, by number: at least of those in the bundle; None without one.
+
+    Raises:
+        BadInput: if it is not so.
+    """
+    for entry in stated["predicate"]["log"]["entries"]:
+        number, line = entry["number"], entry.get("line")
+        if line is not None and line_hash(line) != entry["hash"]:
+            raise BadInput(f"The line of entry {number:,} in this bundle does not have the hash that it says.")
+        if exported is not None and exported.get(number) != entry["hash"]:
+            raise BadInput(f"Entry {number:,} in this bundle is not what the export has as entry {number:,}.")
 
 
 def sign(stated: Mapping[str, Any], signer: Signer) -> dict[str, Any]:

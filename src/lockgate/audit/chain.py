@@ -5,7 +5,7 @@ else, can be followed with `sha256sum` alone.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 from lockgate.audit.entry import AuditEntry
@@ -14,12 +14,9 @@ from lockgate.canonical import canonical
 #: What the first entry has for the hash of the one before.
 NOTHING = "0" * 64
 #: What a line holds: everything that is known of an entry.
-FIELDS = frozenset(
-    (
-        "number", "previous", "at", "actor", "actor_id", "address", "action", "outcome", "workspace", "model_id",
-        "model", "version", "target", "request_id", "decision_id", "before", "after", "reason",
-    )
-)  # fmt: skip
+FIELDS = frozenset(("number", "previous", "at", *(field.name for field in fields(AuditEntry))))
+#: How many problems are told: more would only bury the first ones.
+MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -42,15 +39,27 @@ def line(entry: AuditEntry, at: datetime, follows: Link) -> str:
         at: When it happened, in UTC; milliseconds count.
         follows: The entry before it.
     """
-    return canonical(
+    return line_of_texts(entry, at, follows, canonical(entry.before), canonical(entry.after))
+
+
+def line_of_texts(entry: AuditEntry, at: datetime, follows: Link, before: str, after: str) -> str:
+    """Return the line that stands for an entry whose `before` and `after` are JSON already, as a line has it.
+
+    Args:
+        entry: The entry, of which those two don't count.
+        at: When it happened, in UTC; milliseconds count.
+        follows: The entry before it.
+        before: What `before` is.
+        after: What `after` is.
+    """
+    # In the order of the names, as all JSON of ours.
+    first = canonical(
+        {"action": entry.action, "actor": entry.actor, "actor_id": entry.actor_id, "address": entry.address}
+    )
+    rest = canonical(
         {
             "number": follows.number + 1,
             "previous": follows.hash,
-            "at": at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            "actor": entry.actor,
-            "actor_id": entry.actor_id,
-            "address": entry.address,
-            "action": entry.action,
             "outcome": entry.outcome,
             "workspace": entry.workspace,
             "model_id": entry.model_id,
@@ -59,11 +68,15 @@ def line(entry: AuditEntry, at: datetime, follows: Link) -> str:
             "target": entry.target,
             "request_id": entry.request_id,
             "decision_id": entry.decision_id,
-            "before": entry.before,
-            "after": entry.after,
             "reason": entry.reason,
         }
     )
+    return f'{first[:-1]},"after":{after},"at":"{time_text(at)}","before":{before},{rest[1:]}'
+
+
+def time_text(at: datetime) -> str:
+    """Return a time as lines and checkpoints have it."""
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def line_hash(text: str) -> str:

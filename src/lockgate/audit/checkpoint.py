@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from lockgate.audit import envelope
-from lockgate.audit.chain import Link
+from lockgate.audit.chain import Link, time_text
 from lockgate.audit.envelope import Signer
 from lockgate.canonical import canonical
 from lockgate.errors import BadInput
@@ -35,7 +35,7 @@ def sign(checkpoint: Checkpoint, signer: Signer) -> dict[str, Any]:
         "log_id": checkpoint.log_id,
         "number": checkpoint.last.number,
         "hash": checkpoint.last.hash,
-        "at": checkpoint.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "at": time_text(checkpoint.at),
         "key_id": signer.key_id,
     }
     return envelope.sign(signer, PAYLOAD_TYPE, stated)
@@ -62,25 +62,6 @@ def read(signed: Any, keys: Sequence[Ed25519PublicKey] | None) -> Checkpoint:
 def as_line(signed: Any) -> str:
     """Return a signed checkpoint as the line that a file of checkpoints has for it."""
     return canonical(signed)
-
-
-def contradiction(checkpoint: Checkpoint, log_id: str, last: Link, found_hash: str | None) -> str | None:
-    """Say how a log is not the one that a checkpoint is of; None if it may be.
-
-    Args:
-        checkpoint: The checkpoint.
-        log_id: The log's.
-        last: Its last entry.
-        found_hash: The hash of its entry of the checkpoint's number; None if it has none.
-    """
-    if checkpoint.log_id != log_id:
-        return f"{checkpoint} is of another log ({checkpoint.log_id[:8]}..., and this is {log_id[:8]}...)"
-    number = checkpoint.last.number
-    if number > last.number:
-        return f"the log ends with entry {last.number:,}, and {checkpoint} is of entry {number:,}: it was cut off there"
-    if found_hash != checkpoint.last.hash:
-        return f"entry {number:,} is not what {checkpoint} is of: it, or an entry before it, was changed"
-    return None
 
 
 def latest(checkpoints: Iterable[Checkpoint]) -> Checkpoint | None:

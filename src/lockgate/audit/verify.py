@@ -5,18 +5,14 @@ Reads line after line: the size of an export is no matter.
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lockgate.audit.chain import FIELDS, START, Link
+from lockgate.audit.chain import FIELDS, MOST_PROBLEMS, START, Link
 from lockgate.audit.checkpoint import Checkpoint, latest
-
-#: The action of the entry by which somebody acknowledged that the database was restored.
-RESTORED = "log.restored"
-# More would only bury the first ones.
-_MOST_PROBLEMS = 20
+from lockgate.audit.comparison import Comparison, Log, compare
+from lockgate.audit.restore import RESTORED, Restore, restore_of
 
 
 @dataclass
@@ -31,6 +27,8 @@ class Report:
     problems: list[str] = field(default_factory=list)
     #: What is in order and should be known all the same.
     notes: list[str] = field(default_factory=list)
+    #: The restores that are on record in it.
+    restores: list[Restore] = field(default_factory=list)
 
     @property
     def is_intact(self) -> bool:
@@ -39,56 +37,36 @@ class Report:
 
     def add(self, problem: str) -> None:
         """Note a problem; not what is past the first ones."""
-        if len(self.problems) < _MOST_PROBLEMS:
+        if len(self.problems) < MOST_PROBLEMS:
             self.problems.append(problem)
-        elif len(self.problems) == _MOST_PROBLEMS:
+        elif len(self.problems) == MOST_PROBLEMS:
             self.problems.append("There are more problems, which are not told.")
 
 
-@dataclass(frozen=True)
-class _Restore:
-    """That somebody went on from an older database; checkpoints up to an entry are of a log that was given up."""
-
-    log_id: str
-    given_up: int
-    text: str
-
-    def explains(self, checkpoint: Checkpoint) -> bool:
-        return checkpoint.log_id == self.log_id and checkpoint.last.number <= self.given_up
-
-
-def verify(lines: Iterable[bytes], checkpoints: Sequence[Checkpoint]) -> Report:
+def verify(lines: Iterable[bytes], checkpoints: Sequence[Checkpoint], accepted: Collection[int] = ()) -> Report:
     """Follow an export from its first entry to its last, and compare it with checkpoints.
 
     Args:
         lines: The export, oldest entry first; line ends don't count.
         checkpoints: Checkpoints whose signatures are verified or believed.
+        accepted: The numbers of entries that acknowledge a restore which the auditor knows of.
     """
     report = Report()
-    newest = latest(checkpoints)
-    signed: dict[int, list[Checkpoint]] = defaultdict(list)
-    for one in checkpoints:
-        signed[one.last.number].append(one)
-    restores: list[_Restore] = []
-    contradicted: list[Checkpoint] = []
+    signed = {one.last.number for one in checkpoints}
+    hashes: dict[int, str] = {}
     for place, raw in enumerate(lines, 1):
         text = raw.rstrip(b"\r\n")
         entry = _read(text, place, report)
         if entry is None:
             continue
         _follow(entry, report)
-        number = entry["number"]
-        report.last = Link(number, hashlib.sha256(text).hexdigest())
+        report.last = Link(entry["number"], hashlib.sha256(text).hexdigest())
         report.entries += 1
+        if report.last.number in signed:
+            hashes[report.last.number] = report.last.hash
         if entry["action"] == RESTORED:
-            restores += _restore(entry)
-        for one in signed.pop(number, ()):
-            if newest is None or one.log_id != newest.log_id or one.last.hash != report.last.hash:
-                contradicted.append(one)
-            else:
-                report.proven_to = number
-    missing = [one for several in signed.values() for one in several]
-    _judge(report, newest, [*contradicted, *missing], restores)
+            _note_restore(entry, report)
+    _compare(report, checkpoints, hashes, accepted)
     return report
 
 
@@ -133,42 +111,29 @@ def _follow(entry: dict[str, Any], report: Report) -> None:
             )
 
 
-def _restore(entry: dict[str, Any]) -> list[_Restore]:
-    try:
-        log_id, given_up = str(entry["before"]["log_id"]), int(entry["before"]["number"])
-    except (KeyError, TypeError, ValueError):
-        return []
-    text = (
-        f"{entry['actor']} acknowledged with entry {entry['number']:,}, at {entry['at']}, that the database was "
-        f"restored: checkpoints up to entry {given_up:,} that say otherwise are of what was given up. Reason: "
-        f"{entry['reason']}"
-    )
-    return [_Restore(log_id, given_up, text)]
+def _note_restore(entry: dict[str, Any], report: Report) -> None:
+    told = {name: value if isinstance(value := entry[name], dict) else {} for name in ("before", "after")}
+    restore = restore_of(entry["number"], str(entry["at"]), str(entry["reason"]), **told)
+    if restore is not None:
+        report.restores.append(restore)
+    else:
+        report.add(f"Entry {entry['number']:,} acknowledges a restore, and does not say of what.")
 
 
-def _judge(
-    report: Report, newest: Checkpoint | None, contradicted: Sequence[Checkpoint], restores: Sequence[_Restore]
+def _compare(
+    report: Report, checkpoints: Sequence[Checkpoint], hashes: dict[int, str], accepted: Collection[int]
 ) -> None:
-    """Tell what checkpoints say against the log, but for those of what was given up with a restore."""
-    told: set[str] = set()
-    for one in contradicted:
-        number = one.last.number
-        known = next((restore for restore in restores if restore.explains(one)), None)
-        if known is not None:
-            told.add(known.text)
-        elif newest is not None and one.log_id != newest.log_id:
-            report.add(f"{_begun(one)} is of another log than the newest one. Give the checkpoints of one log.")
-        elif number > report.last.number:
-            report.add(
-                f"The log ends with entry {report.last.number:,}, and {one} is of entry {number:,}: it was cut off."
-            )
+    newest = latest(checkpoints)
+    found = Comparison()
+    if newest is not None:
+        found = compare(checkpoints, Log(newest.log_id, report.last, hashes, report.restores))
+    report.proven_to = found.proven_to
+    for contradiction in found.contradictions:
+        report.add(f"{contradiction.said[:1].upper()}{contradiction.said[1:]}.")
+    for restore in report.restores:
+        if not found.proves(restore):
+            report.add(f"{restore} No checkpoint proves that entry, so it excuses nothing: give a newer one.")
+        elif restore.entry not in accepted:
+            report.add(f"{restore} If you know of that, and it is right: --accept-restore {restore.entry}.")
         else:
-            report.add(
-                f"Entry {number:,} is not what {one} is of: it, or an entry before it, was changed or is missing."
-            )
-    report.notes += sorted(told)
-
-
-def _begun(checkpoint: Checkpoint) -> str:
-    text = str(checkpoint)
-    return text[:1].upper() + text[1:]
+            report.notes.append(f"{restore} You accepted it.")

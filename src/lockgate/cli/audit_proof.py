@@ -2,13 +2,16 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from lockgate.audit.bundle import check_lines
 from lockgate.audit.bundle import read as read_bundle
+from lockgate.audit.chain import line_hash
 from lockgate.audit.checkpoint import Checkpoint
 from lockgate.audit.checkpoint import read as read_checkpoint
 from lockgate.audit.envelope import read_public_keys
@@ -28,8 +31,22 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--key", "keys", type=_FILE, multiple=True, help="Public key in PEM that checkpoints must be signed with."
 )
+@click.option(
+    "--accept-restore",
+    "accepted",
+    type=int,
+    metavar="ENTRY",
+    multiple=True,
+    help="Entry that acknowledges a restore which you know of, and think right.",
+)
 @command
-def verify(exported: Path | None, checkpoints: tuple[Path, ...], keys: tuple[Path, ...], as_json: bool) -> None:
+def verify(
+    exported: Path | None,
+    checkpoints: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    accepted: tuple[int, ...],
+    as_json: bool,
+) -> None:
     """Prove that nothing in the log was changed, dropped, reordered or cut off.
 
     \b
@@ -38,11 +55,11 @@ def verify(exported: Path | None, checkpoints: tuple[Path, ...], keys: tuple[Pat
                                        without a server, on any machine
 
     Checkpoints tell a log that was made anew, or cut off, from the one that there was. Keep the public key
-    (`lockgate audit key`) apart from them.
+    (`lockgate audit key`) apart from them. A restore that the log tells of is a problem until you accept it.
     """
     if exported is None:
-        if checkpoints or keys:
-            raise click.UsageError("--checkpoint and --key go with --export FILE.")
+        if checkpoints or keys or accepted:
+            raise click.UsageError("--checkpoint, --key and --accept-restore go with --export FILE.")
         _verify_at_server(as_json)
         return
     if not checkpoints:
@@ -50,11 +67,11 @@ def verify(exported: Path | None, checkpoints: tuple[Path, ...], keys: tuple[Pat
     trusted = _public_keys(keys)
     signed = [one for path in checkpoints for one in _checkpoints(path, trusted)]
     with exported.open("rb") as lines:
-        report = follow(lines, signed)
-    _show(report, trusted is not None, as_json)
+        report = follow(lines, signed, accepted)
+    _show(report, accepted, trusted is not None, as_json)
 
 
-def _show(report: Report, signatures_verified: bool, as_json: bool) -> None:
+def _show(report: Report, accepted: tuple[int, ...], signatures_verified: bool, as_json: bool) -> None:
     if as_json:
         show_json(
             {
@@ -64,6 +81,7 @@ def _show(report: Report, signatures_verified: bool, as_json: bool) -> None:
                 "signatures_verified": signatures_verified,
                 "problems": report.problems,
                 "notes": report.notes,
+                "restores": [{**asdict(one), "accepted": one.entry in accepted} for one in report.restores],
             }
         )
     if not report.is_intact:
@@ -96,9 +114,11 @@ def _verify_at_server(as_json: bool) -> None:
         return
     say(f"{entries:,} entries, and each follows the one before it.")
     for name in found["agreeing"]:
-        say(f"The latest checkpoint of {name} agrees.")
+        say(f"The newest checkpoints of {name} agree.")
     for name in found["unreachable"]:
         say(f"Not compared: {name}.")
+    for restore in found["restores"]:
+        say(restore)
     if not found["agreeing"]:
         say("No checkpoint outside the database was compared: who can write to it could have made all of it anew.")
 
@@ -123,6 +143,15 @@ def _checkpoints(path: Path, keys: list[Ed25519PublicKey] | None) -> list[Checkp
     return found
 
 
+def _hashes(exported: Path) -> dict[int, str]:
+    """Return the hashes of the lines of an export, by the number of their entry."""
+    try:
+        with exported.open(encoding="utf-8", newline="\n") as lines:
+            return {int(json.loads(line)["number"]): line_hash(line.rstrip("\r\n")) for line in lines}
+    except (KeyError, TypeError, ValueError):
+        raise BadInput(f"{exported} is no export of the audit log. `lockgate audit verify` says more.") from None
+
+
 def _fail(problems: list[str], as_json: bool) -> NoReturn:
     if as_json:
         sys.exit(1)
@@ -134,19 +163,26 @@ def _fail(problems: list[str], as_json: bool) -> NoReturn:
 @click.option(
     "--key", "keys", type=_FILE, multiple=True, required=True, help="Public key in PEM that must have signed it."
 )
+@click.option("--export", "exported", type=_FILE, help="What `lockgate audit export` printed: it must have the same.")
 @command
-def verify_bundle(path: Path, keys: tuple[Path, ...], as_json: bool) -> None:
-    """Verify the bundle of a decision in FILE, without a server, and say what was decided."""
+def verify_bundle(path: Path, keys: tuple[Path, ...], exported: Path | None, as_json: bool) -> None:
+    """Verify the bundle of a decision in FILE, without a server, and say what was decided.
+
+    With --export, its entries are looked up there; `lockgate audit verify` proves the export itself.
+    """
     try:
         signed = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         raise BadInput(f"{path} is no JSON.") from None
     stated = read_bundle(signed, _public_keys(keys) or [])
+    check_lines(stated, _hashes(exported) if exported is not None else None)
     if as_json:
         show_json(stated)
         return
     decided, asked = stated["predicate"]["decision"], stated["predicate"]["request"]
     what = f"{decided['target']} of {decided['model']}: version {decided['version']}"
+    if exported is not None:
+        say("The export has all entries of it.")
     say(
         f"The signature is good. Decision {decided['id']} ({decided['kind']}), {at(decided['at'])}, by {decided['by']}:"
     )

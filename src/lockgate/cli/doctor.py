@@ -25,7 +25,8 @@ _DATABASE = click.option(
 def doctor(repair: bool, remove_guard: bool, backend_store_uri: str | None, as_json: bool) -> None:
     """Compare the guard in the database with what it should be, and list what no decision explains. For admins.
 
-    Exit code 1 if the guard is not what it should be, or somebody else may do what it rests on.
+    Exit code 1 if the guard is not what it should be, somebody else may do what it rests on, or a place that keeps
+    checkpoints contradicts the log or can't be asked.
 
     `--remove-guard` asks no server, but the database itself; stop `lockgate server` first, which is not ready without a
     guard and puts it back when it starts.
@@ -38,7 +39,7 @@ def doctor(repair: bool, remove_guard: bool, backend_store_uri: str | None, as_j
     if as_json:
         show_json(found)
     else:
-        for sentence in [*found["guard"], *found["access"]]:
+        for sentence in [*found["guard"], *found["access"], *found["checkpoints"]]:
             say(sentence)
         if found["ok"]:
             say(f"The guard in the database is as it should be ({found['fingerprint'][:12]}).")

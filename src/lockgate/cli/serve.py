@@ -183,8 +183,8 @@ def _prefix(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
     envvar="LOCKGATE_ACKNOWLEDGE_RESTORE",
     metavar="REASON",
     default="",
-    help="Start although the database is older than its last checkpoint, because it was restored. For one start: "
-    "the reason is put on record.",
+    help="Start although the database is older than its last checkpoint, because it was restored. The reason is "
+    "put on record; take it away after that start.",
 )
 def server(
     host: str,

@@ -1,24 +1,27 @@
 """Reading the hash chain: its lines, its head, and whether it holds."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, bindparam, select
 from sqlalchemy.orm import Session
 
-from lockgate.audit.chain import START, Link, line, line_hash
+from lockgate.audit.chain import MOST_PROBLEMS, START, Link, line_hash, line_of_texts, time_text
 from lockgate.audit.entry import AuditEntry, AuditOutcome
+from lockgate.audit.restore import RESTORED, Restore, restore_of
 from lockgate.canonical import canonical
 from lockgate.database.engine import from_ms
 from lockgate.database.tables import audit, chain_head, events
 from lockgate.events.event import event_of
 
 _BATCH = 1000
-# More would only bury the first ones.
-_MOST_PROBLEMS = 20
+#: The name of what is no JSON object any more.
+_ODD = "not as it was written"
+#: Before any number that somebody could have given an entry.
+_BEFORE_ALL = -(2**63)
 _ROWS = select(audit).where(audit.c.id > bindparam("after")).order_by(audit.c.id).limit(bindparam("most"))
 
 
@@ -48,17 +51,22 @@ class Stored:
     number: int
     line: str
     hash: str
+    #: What the entry after it, or the head, was chained to.
+    chained: str | None
 
     @property
     def is_intact(self) -> bool:
-        """Whether it is what was chained."""
-        return line_hash(self.line) == self.hash
+        """Whether it is what was chained: by itself, and to what came after."""
+        return line_hash(self.line) == self.hash == self.chained
 
 
 def entries(session: Session, *about: ColumnElement[bool]) -> list[Stored]:
     """Return the entries that are about something, oldest first."""
-    rows = session.execute(select(audit).where(*about).order_by(audit.c.id))
-    return [Stored(row.id, _line(row), row.hash) for row in rows]
+    rows = session.execute(select(audit).where(*about).order_by(audit.c.id)).all()
+    last = head(session).last
+    after = select(audit.c.id, audit.c.previous).where(audit.c.id.in_([row.id + 1 for row in rows]))
+    chained = {last.number: last.hash, **{row.id - 1: row.previous for row in session.execute(after)}}
+    return [Stored(row.id, _line(row), row.hash, chained.get(row.id)) for row in rows]
 
 
 def head(session: Session) -> Head:
@@ -70,6 +78,21 @@ def head(session: Session) -> Head:
 def hash_of(session: Session, number: int) -> str | None:
     """Return the hash that an entry is stored with, if there is one of this number."""
     return session.execute(select(audit.c.hash).where(audit.c.id == number)).scalar()
+
+
+def hashes(session: Session, numbers: Collection[int]) -> dict[int, str]:
+    """Return the hashes that entries are stored with, by number; of those that are there."""
+    rows = session.execute(select(audit.c.id, audit.c.hash).where(audit.c.id.in_(numbers)))
+    return {row.id: row.hash for row in rows}
+
+
+def restores(session: Session) -> list[Restore]:
+    """Return the restores that entries acknowledge, oldest first."""
+    rows = session.execute(select(audit).where(audit.c.action == RESTORED).order_by(audit.c.id))
+    found = (
+        restore_of(row.id, time_text(from_ms(row.at)), row.reason, _json(row.before), _json(row.after)) for row in rows
+    )
+    return [one for one in found if one is not None]
 
 
 def lines(session: Session, after: int, most: int) -> list[str]:
@@ -89,7 +112,7 @@ def follow(session: Session, after: int, most: int) -> Followed:
     entries, problems = 0, list[str]()
     for row in _rows(session, after, most):
         entries += 1
-        if (problem := _problem(session, row, last)) is not None and len(problems) < _MOST_PROBLEMS:
+        if (problem := _problem(session, row, last)) is not None and len(problems) < MOST_PROBLEMS:
             problems.append(problem)
         last = Link(row.id, row.hash)
     goes_on = entries == most
@@ -99,6 +122,8 @@ def follow(session: Session, after: int, most: int) -> Followed:
 
 
 def _rows(session: Session, after: int, most: int) -> Iterator[Row[Any]]:
+    if after == 0:
+        after = _BEFORE_ALL
     while most > 0:
         rows = session.execute(_ROWS, {"after": after, "most": min(most, _BATCH)}).all()
         yield from rows
@@ -113,7 +138,7 @@ def _problem(session: Session, row: Row[Any], last: Link) -> str | None:
         return f"After entry {last.number:,} comes entry {row.id:,}: what was between them is missing."
     if row.previous != last.hash:
         return f"Entry {row.id:,} was not chained to entry {last.number:,} as it is now."
-    if line_hash(_line(row)) != row.hash or not _is_canonical(row):
+    if line_hash(_line(row)) != row.hash:
         return f"Entry {row.id:,} is not what was chained: {_altered(session, row)}."
     return None
 
@@ -137,10 +162,22 @@ def _later(session: Session, number: int) -> bool:
 
 
 def _line(row: Row[Any]) -> str:
-    return line(_entry(row), from_ms(row.at), Link(row.id - 1, row.previous))
+    """Return the line that an entry is now, with its JSON as it is stored: only that one text of it was chained."""
+    before, after = _on_one_line(row.before), _on_one_line(row.after)
+    return line_of_texts(_without_json(row), from_ms(row.at), Link(row.id - 1, row.previous), before, after)
+
+
+def _on_one_line(stored: str) -> str:
+    """Return a stored text as a line can hold it; what somebody has made something else of is shown as that."""
+    is_whole = "\n" not in stored and "\r" not in stored and _ODD not in _json(stored)
+    return stored if is_whole else canonical({_ODD: stored})
 
 
 def _entry(row: Row[Any]) -> AuditEntry:
+    return replace(_without_json(row), before=_json(row.before), after=_json(row.after))
+
+
+def _without_json(row: Row[Any]) -> AuditEntry:
     return AuditEntry(
         action=row.action,
         actor=row.actor,
@@ -154,8 +191,6 @@ def _entry(row: Row[Any]) -> AuditEntry:
         target=row.target,
         request_id=row.request_id,
         decision_id=row.decision_id,
-        before=_json(row.before),
-        after=_json(row.after),
         reason=row.reason,
     )
 
@@ -170,12 +205,7 @@ def _json(stored: str) -> Mapping[str, Any]:
         found = json.loads(stored)
     except (ValueError, RecursionError):
         found = None
-    return found if isinstance(found, dict) else {"not as it was written": stored}
-
-
-def _is_canonical(row: Row[Any]) -> bool:
-    """Say whether the texts of JSON are as they were written: of several texts for one value only that one is."""
-    return all(canonical(_json(text)) == text for text in (row.before, row.after))
+    return found if isinstance(found, dict) else {_ODD: stored}
 
 
 def _altered(session: Session, row: Row[Any]) -> str:

@@ -29,8 +29,9 @@ _AUDIT = insert(audit)
 _EVENT = insert(events)
 _ADVANCE = update(chain_head).values(number=bindparam("last_number"), hash=bindparam("last_hash"))
 # All three in one go: nobody else writes in the meantime.
+_COLUMNS = ", ".join(column.name for column in audit.c)
 _AT_ONCE = text(
-    "WITH written AS (INSERT INTO lockgate_audit SELECT * FROM json_populate_recordset("
+    f"WITH written AS (INSERT INTO lockgate_audit ({_COLUMNS}) SELECT {_COLUMNS} FROM json_populate_recordset("  # noqa: S608 - our own names
     "NULL::lockgate_audit, CAST(:entries AS json))), "
     "told AS (INSERT INTO lockgate_events (audit_id, at, type, workspace, model, data) "
     "SELECT audit_id, at, type, workspace, model, data FROM json_populate_recordset("
@@ -38,6 +39,8 @@ _AT_ONCE = text(
     "UPDATE lockgate_chain_head SET number = :last_number, hash = :last_hash"
 )
 _UNWRITTEN = "lockgate_unwritten_entries"
+#: That an entry of a refusal was written and is about to be committed.
+_REFUSAL = "lockgate_refusal"
 #: How much there was to write at each savepoint.
 _MARKS = "lockgate_marks"
 
@@ -48,8 +51,6 @@ def record(session: Session, entry: AuditEntry, at: datetime) -> None:
     Both are written just before the transaction commits, and without them it doesn't: so the lock on the chain's head
     is taken last, and held for a moment.
     """
-    if entry.outcome is AuditOutcome.REFUSED:
-        current_call().is_on_record = True
     session.info[ON_RECORD] = True
     session.info.setdefault(_UNWRITTEN, []).append((entry, at))
 
@@ -69,6 +70,7 @@ def write_record(session: Session) -> None:
         entries.append(_row(entry, at, last, following))
         told.append(_event(entry, at, following.number))
         last = following
+        session.info[_REFUSAL] = session.info.get(_REFUSAL, False) or entry.outcome is AuditOutcome.REFUSED
     advance = {"last_number": last.number, "last_hash": last.hash}
     if session.get_bind().dialect.name == "postgresql":
         session.execute(_AT_ONCE, {"entries": json.dumps(entries), "events": json.dumps(told), **advance})
@@ -76,6 +78,13 @@ def write_record(session: Session) -> None:
         session.execute(_AUDIT, entries)
         session.execute(_EVENT, told)
         session.execute(_ADVANCE, advance)
+
+
+@event.listens_for(WritingSession, "after_commit")
+def _note_refusal(session: Session) -> None:
+    """Note that the refusal of the call is on record, now that it is."""
+    if not session.in_nested_transaction() and session.info.pop(_REFUSAL, False):
+        current_call().is_on_record = True
 
 
 @event.listens_for(WritingSession, "after_transaction_create")
@@ -86,7 +95,13 @@ def _mark(session: Session, begun: SessionTransaction) -> None:
 
 @event.listens_for(WritingSession, "after_soft_rollback")
 def _forget(session: Session, undone: SessionTransaction) -> None:
-    """Forget what was put on record with what is undone: all of it, or what came since a savepoint."""
+    """Forget what was put on record with what is undone: all of it, or what came since a savepoint.
+
+    A flush is a transaction of its own to the session, and undoes nothing: whatever it is part of, does.
+    """
+    if not undone.nested and undone.parent is not None:
+        return
+    session.info.pop(_REFUSAL, None)
     kept = session.info.get(_MARKS, {}).get(undone, 0) if undone.nested else 0
     del session.info.get(_UNWRITTEN, [])[kept:]
 

@@ -1,4 +1,4 @@
-"""The keys that checkpoints and bundles are signed with."""
+"""The key that checkpoints and bundles are signed with: one for the life of a database."""
 
 from datetime import datetime
 
@@ -9,12 +9,11 @@ from lockgate.database.engine import to_ms
 from lockgate.database.tables import signing_keys
 
 
-def newest(session: Session) -> str | None:
-    """Return the private half of the newest key, encrypted; None if there is none."""
-    statement = select(signing_keys.c.private_key).order_by(signing_keys.c.at.desc()).limit(1)
-    return session.execute(statement).scalar()
+def load(session: Session) -> str | None:
+    """Return the private half of the key, encrypted; None if there is none yet."""
+    return session.execute(select(signing_keys.c.private_key)).scalar()
 
 
 def add(session: Session, key_id: str, private_key: str, at: datetime) -> None:
-    """Keep a new key; its private half is encrypted."""
+    """Keep the key; its private half is encrypted."""
     session.execute(insert(signing_keys).values(key_id=key_id, private_key=private_key, at=to_ms(at)))

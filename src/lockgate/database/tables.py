@@ -441,6 +441,7 @@ audit = Table(
     Column("hash", String(64), nullable=False),
     Index("lockgate_audit_of_model", "model_id", "id"),
     Index("lockgate_audit_chain", "previous", unique=True),
+    CheckConstraint("id > 0", name="lockgate_audit_from_one"),
 )
 
 # The last entry of the chain, in one row: who locks it writes next.
@@ -471,6 +472,7 @@ witnesses = Table(
     Column("number", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("claimed_until", BigInteger, nullable=False),
+    Column("trouble", Text, nullable=False),  # how it contradicted the log, or was out of reach, when asked last
 )
 
 # The outbox: events to be delivered.

@@ -53,6 +53,8 @@ class EventType(StrEnum):
     WRITE_REFUSED = "artifacts.write_refused"
     ARTIFACTS_CHANGED = "artifacts.changed"
     GUARD_PLACED = "guard.placed"
+    GUARD_REMOVED = "guard.removed"
+    ROLES_SET = "roles.set"
     WEBHOOK_CHANGED = "webhook.changed"
     PRINCIPAL_CHANGED = "principal.changed"
     SIGNED_IN = "sign_in.done"

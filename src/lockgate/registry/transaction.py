@@ -84,8 +84,17 @@ def transaction(engine: Engine) -> Iterator[Session]:
                     _keep(session, begun, keeping)
             raise
         finally:
-            if held is not None and begun.is_active:
+            # Also after a failed flush, when it isn't active any more: else the held transaction could not go on.
+            if held is not None and _is_open(session, begun):
                 begun.rollback()
+
+
+def _is_open(session: Session, begun: SessionTransaction) -> bool:
+    """Say whether a savepoint is neither kept nor undone yet."""
+    within = session.get_nested_transaction()
+    while within is not None and within is not begun:
+        within = within.parent
+    return within is begun
 
 
 @contextmanager

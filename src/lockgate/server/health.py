@@ -6,7 +6,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lockgate.database.guard.differences import differences, idle_triggers
 from lockgate.database.migrate import NEWER, Schema, schema_of
+from lockgate.errors import LockgateError
+from lockgate.workflow.checkpoints import Schedule
 from lockgate.workflow.stores import stores
+from lockgate.workflow.testimony import troubles
 
 router = APIRouter()
 
@@ -19,16 +22,24 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 def readyz() -> JSONResponse:
-    """Say whether the database answers, has a schema that this code may write to, and its guard."""
+    """Say whether the database answers, has a schema that this code may write to, and its guard; what is wrong with
+    checkpoints is said, too, and leaves it ready.
+    """
     engine = stores().registry.engine
     try:
         schema = schema_of(engine)
+        can_serve = schema in (Schema.CURRENT, Schema.AHEAD)
         with engine.connect() as connection:
             wrong = idle_triggers(connection) if schema in NEWER else differences(connection)
-    except SQLAlchemyError:
+        kept = Schedule.read().uris if can_serve else ()
+        told = troubles(engine, kept) if kept else {}
+    except (SQLAlchemyError, LockgateError):
         return JSONResponse({"database": "unreachable"}, 503)
     found = {"database": "ok", "migrations": schema, "guard": _told(schema, wrong)}
-    return JSONResponse(found, 200 if schema in (Schema.CURRENT, Schema.AHEAD) and not wrong else 503)
+    if told:
+        # It says nothing about whether calls can be answered.
+        found["checkpoints"] = "not as they should be: `lockgate doctor` says more"
+    return JSONResponse(found, 200 if can_serve and not wrong else 503)
 
 
 def _told(schema: Schema, wrong: list[str]) -> str:

@@ -1,10 +1,11 @@
 """`lockgate init-db`: a database with its tables, its guard, and a role for each who uses it."""
 
 from lockgate.database.engine import engine_for, real_uri
-from lockgate.database.guard.placing import put_in_place
+from lockgate.database.guard.placing import put_in_place, put_on_record
 from lockgate.database.guard.roles import Roles, set_up
 from lockgate.database.migrate import alone, prepare_database
 from lockgate.errors import BadInput
+from lockgate.events.event import EventType
 
 
 def init_db(uri: str, owner: str, app: str, others: str) -> list[str]:
@@ -34,6 +35,8 @@ def init_db(uri: str, owner: str, app: str, others: str) -> list[str]:
     put_in_place(real)
     with alone(engine_for(real)) as connection:
         made = set_up(connection, Roles(owner, app, others))
+        after = {"owner": owner, "app": app, "others": others, "made": made}
+        put_on_record(connection, EventType.ROLES_SET, after)
     told = [f"The tables, the guard and the roles {owner}, {app} and {others} are in place."]
     if made:
         told.append(f"Give the new roles passwords (\\password in psql): {', '.join(made)}.")

@@ -103,7 +103,7 @@ def _prepare(policy_file: str | None, token: str | None) -> str | None:
     for uri in dict.fromkeys((registry, real_uri(real_location(BACKEND)))):
         prepare_database(uri)
     engine = engine_for(registry)
-    # Before anything is written: what is written now would be taken for what was there.
+    # Before anything but the signing key is written: what is written now would be taken for what was there.
     check_start(engine, Schedule.read(), os.environ.get("LOCKGATE_ACKNOWLEDGE_RESTORE", "").strip())
     # A newer server that has migrated the database has put its own guard there.
     wrong = put_in_place(registry) if schema_of(engine) is Schema.CURRENT else []

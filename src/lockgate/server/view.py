@@ -287,6 +287,7 @@ def verification(verified: Verified) -> AuditVerification:
         problems=list(verified.problems),
         agreeing=list(verified.agreeing),
         unreachable=list(verified.unreachable),
+        restores=list(verified.restores),
         next_after=followed.last.number if followed.goes_on else None,
     )
 

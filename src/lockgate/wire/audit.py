@@ -46,9 +46,11 @@ class AuditVerification(BaseModel):
     hash: str
     #: A sentence each.
     problems: list[str]
-    #: Places outside the database whose latest checkpoint agrees, and such as could not be asked.
+    #: Places outside the database whose newest checkpoints agree, and such as none could be compared of.
     agreeing: list[str]
     unreachable: list[str]
+    #: Restores that somebody acknowledged, a sentence each; at the end.
+    restores: list[str]
     #: Call again with this as `after`; null if the end was reached.
     next_after: int | None
 

@@ -19,10 +19,12 @@ class UnexplainedView(BaseModel):
 class DoctorView(BaseModel):
     """What the doctor finds; lists that are empty are health."""
 
-    #: Whether the guard is what it should be, and nobody may do what it rests on.
+    #: Whether the guard is what it should be, nobody may do what it rests on, and no checkpoint speaks against the log.
     ok: bool
     #: SHA-256 of the guard that belongs in the database.
     fingerprint: str
     guard: list[str]
     access: list[str]
     pointers: list[UnexplainedView]
+    #: How places that keep checkpoints contradict the log, or could not be asked.
+    checkpoints: list[str]

@@ -1,4 +1,7 @@
-"""Objects in S3, one a checkpoint: with object lock nobody can change or remove them before their time."""
+"""Objects in S3, one a checkpoint: with object lock nobody can change or remove a version of one before its time.
+
+So versions are what is read: a newer one, or a mark that an object is deleted, hides none.
+"""
 
 import importlib.util
 from collections.abc import Iterator
@@ -7,7 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from lockgate.witnesses.file import lines_of
 from lockgate.witnesses.witness import Unreachable
+
+#: How many objects are read: each is a call.
+_MOST = 10
 
 
 @dataclass(frozen=True)
@@ -24,13 +31,14 @@ class Bucket:
         """Its URI."""
         return f"s3://{self.bucket}/{self.prefix}"
 
-    def latest(self) -> str | None:
-        """Return the content of the newest object."""
+    def recent(self) -> list[str]:
+        """Return the content of the newest objects of the newest day."""
         with _storage() as client:
-            key = self._newest(client)
-            if key is None:
-                return None
-            return str(client.get_object(Bucket=self.bucket, Key=key)["Body"].read().decode())
+            return [
+                line
+                for version in self._newest(client)
+                for line in lines_of(self._read(client, version).decode(errors="replace"))
+            ]
 
     def keep(self, line: str, at: str, number: int) -> None:
         """Write an object."""
@@ -40,25 +48,32 @@ class Bucket:
             until = datetime.now(UTC) + timedelta(days=self.retain_days)
             lock = {"ObjectLockMode": "COMPLIANCE", "ObjectLockRetainUntilDate": until}
         key = f"{self._below}{day.replace('-', '/')}/{time}-{number:012}.json"
+        body = f"{line}\n".encode()
         with _storage() as client:
-            client.put_object(Bucket=self.bucket, Key=key, Body=line.encode(), ContentType="application/json", **lock)
+            client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", **lock)
 
     @property
     def _below(self) -> str:
         return f"{self.prefix}/" if self.prefix else ""
 
-    def _newest(self, client: Any) -> str | None:
+    def _newest(self, client: Any) -> list[Any]:
         below = self._below
         for _ in range(3):  # year, month, day
             folders = [folder for page in self._pages(client, below) for folder in page.get("CommonPrefixes", ())]
             if not folders:
-                return None
+                return []
             below = max(str(folder["Prefix"]) for folder in folders)
-        keys = [str(one["Key"]) for page in self._pages(client, below) for one in page.get("Contents", ())]
-        return max(keys, default=None)
+        versions = [one for page in self._pages(client, below) for one in page.get("Versions", ())]
+        return sorted(versions, key=lambda one: (one["Key"], one["LastModified"]))[-_MOST:]
+
+    def _read(self, client: Any, version: Any) -> bytes:
+        found = client.get_object(Bucket=self.bucket, Key=version["Key"], VersionId=version["VersionId"])
+        return bytes(found["Body"].read())
 
     def _pages(self, client: Any, below: str) -> Iterator[Any]:
-        yield from client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=below, Delimiter="/")
+        yield from client.get_paginator("list_object_versions").paginate(
+            Bucket=self.bucket, Prefix=below, Delimiter="/"
+        )
 
 
 @contextmanager

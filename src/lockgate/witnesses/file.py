@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lockgate.witnesses.witness import Unreachable
 
-#: More than a checkpoint is long.
+#: How much of its end is read: some hundred checkpoints.
 _TAIL = 65_536
 
 
@@ -21,18 +21,18 @@ class File:
         """Its path."""
         return str(self.path)
 
-    def latest(self) -> str | None:
-        """Return its last whole line."""
+    def recent(self) -> list[str]:
+        """Return its last whole lines."""
         try:
             with self.path.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+                begin = file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
                 # What comes after the last line's end was being written when something failed.
                 whole = file.read().rpartition(b"\n")[0]
         except FileNotFoundError:
-            return None
+            return []
         except OSError as error:
             raise Unreachable(error.strerror or "it can't be read") from None
-        return last_line(whole.decode(errors="replace"))
+        return lines_of(whole.decode(errors="replace"))[1 if begin else 0 :]
 
     def keep(self, line: str, at: str, number: int) -> None:
         """Append a line, and see it on the disk."""
@@ -47,9 +47,9 @@ class File:
             raise Unreachable(error.strerror or "it can't be written") from None
 
 
-def last_line(text: str) -> str | None:
-    """Return the last line that is not empty."""
-    return next((line for line in reversed(text.splitlines()) if line.strip()), None)
+def lines_of(text: str) -> list[str]:
+    """Return the lines that are not empty."""
+    return [line for line in text.split("\n") if line.strip()]
 
 
 def _ends_line(path: Path) -> bool:

@@ -1,4 +1,7 @@
-"""A git repository with a file of checkpoints, a commit each. It may be bare; from a clone it is pushed upstream."""
+"""A git repository with a file of checkpoints a day, a commit each. It may be bare; from a clone it is pushed upstream.
+
+Each commit keeps the whole file anew, so it has to stay short.
+"""
 
 import os
 import subprocess
@@ -6,10 +9,10 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lockgate.witnesses.file import last_line
+from lockgate.witnesses.file import lines_of
 from lockgate.witnesses.witness import Unreachable
 
-_FILE = "checkpoints.jsonl"
+_SUFFIX = ".jsonl"
 _TIMEOUT = 60
 _AUTHOR = {
     "GIT_AUTHOR_NAME": "Lockgate",
@@ -32,21 +35,25 @@ class Git:
         """Where it is."""
         return f"the git repository {self.path}"
 
-    def latest(self) -> str | None:
-        """Return the last line of the file in the newest commit."""
-        kept = self._kept()
-        return last_line(kept) if kept is not None else None
+    def recent(self) -> list[str]:
+        """Return the lines of the newest day, as the newest commit has them."""
+        self._git("rev-parse", "--git-dir")
+        names = self._run("ls-tree", "-r", "--name-only", "HEAD").stdout.splitlines()
+        newest = max((name for name in names if name.endswith(_SUFFIX)), default=None)
+        return lines_of(self._kept(newest)) if newest is not None else []
 
     def keep(self, line: str, at: str, number: int) -> None:
-        """Commit the file with a line more, without touching a working tree; push it, if it has an upstream."""
-        content = (self._kept() or "") + line + "\n"
+        """Commit the day's file with a line more, without touching a working tree; push it, if it has an upstream."""
+        self._git("rev-parse", "--git-dir")
+        name = at.partition("T")[0].replace("-", "/") + _SUFFIX
+        content = self._kept(name) + line + "\n"
         head = self._run("rev-parse", "--verify", "--quiet", "HEAD").stdout.strip()
         with tempfile.TemporaryDirectory() as folder:
             index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
             if head:
                 self._git("read-tree", head, environment=index)
             blob = self._git("hash-object", "-w", "--stdin", told=content)
-            self._git("update-index", "--add", "--cacheinfo", f"100644,{blob},{_FILE}", environment=index)
+            self._git("update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", environment=index)
             tree = self._git("write-tree", environment=index)
         parents = ("-p", head) if head else ()
         commit = self._git("commit-tree", tree, *parents, "-m", f"Checkpoint of entry {number}")
@@ -54,10 +61,9 @@ class Git:
         if self._run("rev-parse", "--symbolic-full-name", "@{upstream}").returncode == 0:
             self._git("push", "--quiet")
 
-    def _kept(self) -> str | None:
-        self._git("rev-parse", "--git-dir")
-        shown = self._run("show", f"HEAD:{_FILE}")
-        return shown.stdout if shown.returncode == 0 else None
+    def _kept(self, name: str) -> str:
+        shown = self._run("show", f"HEAD:{name}")
+        return shown.stdout if shown.returncode == 0 else ""
 
     def _git(
         self,

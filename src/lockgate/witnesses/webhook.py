@@ -21,15 +21,17 @@ class Webhook:
         url = httpx.URL(self.url)
         return str(url.copy_with(query=None, userinfo=b""))
 
-    def latest(self) -> str | None:
+    def recent(self) -> None:
         """Return nothing: it only takes."""
-        return None
 
     def keep(self, line: str, at: str, number: int) -> None:
         """Send a checkpoint; any answer of success will do."""
         try:
             answer = httpx.post(
-                self.url, content=line.encode(), headers={"Content-Type": "application/json"}, timeout=_TIMEOUT
+                self.url,
+                content=f"{line}\n".encode(),
+                headers={"Content-Type": "application/json"},
+                timeout=_TIMEOUT,
             )
         except httpx.HTTPError as error:
             raise Unreachable(type(error).__name__) from None

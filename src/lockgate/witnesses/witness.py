@@ -14,8 +14,11 @@ class Witness(Protocol):
     def name(self) -> str:
         """How to call it in a sentence: without passwords."""
 
-    def latest(self) -> str | None:
-        """Return the checkpoint that it was given last, as a line; None if there is none, or it can't be asked.
+    def recent(self) -> list[str] | None:
+        """Return what it was given last, a line each, oldest first: as much as costs little to read.
+
+        Returns:
+            The lines; none if it has nothing. None if it only takes.
 
         Raises:
             Unreachable: if it can't be read now.

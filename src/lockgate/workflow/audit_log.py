@@ -9,12 +9,10 @@ from lockgate.audit.envelope import Signer
 from lockgate.database import chain
 from lockgate.database.chain import Followed
 from lockgate.registry.transaction import reading
-from lockgate.witnesses.named import witness
-from lockgate.witnesses.webhook import Webhook
-from lockgate.witnesses.witness import Unreachable
-from lockgate.workflow.checkpoints import Schedule, contradiction, sign_head
+from lockgate.workflow.checkpoints import Schedule, sign_head
 from lockgate.workflow.signing import signer
 from lockgate.workflow.stores import Stores
+from lockgate.workflow.testimony import Testimony, hear
 
 #: How many entries one call gives, and how many it follows: some seconds of work.
 MAX_LINES = 10_000
@@ -30,6 +28,8 @@ class Verified:
     #: Witnesses that were compared, and such as could not be asked.
     agreeing: tuple[str, ...] = ()
     unreachable: tuple[str, ...] = ()
+    #: Restores that somebody acknowledged, a sentence each.
+    restores: tuple[str, ...] = ()
 
 
 def export(stores: Stores, caller: Caller, after: int, most: int) -> list[str]:
@@ -50,7 +50,7 @@ def export(stores: Stores, caller: Caller, after: int, most: int) -> list[str]:
 
 
 def verify(stores: Stores, caller: Caller, after: int, most: int) -> Verified:
-    """Follow the chain in the database; at its end, compare it with the latest checkpoint of each witness.
+    """Follow the chain in the database; at its end, compare it with the checkpoints that witnesses were given last.
 
     Args:
         stores: The stores.
@@ -67,23 +67,21 @@ def verify(stores: Stores, caller: Caller, after: int, most: int) -> Verified:
         followed = chain.follow(session, after, most)
     if followed.goes_on:
         return Verified(followed, followed.problems)
-    agreeing, unreachable, problems = list[str](), list[str](), list[str]()
-    for uri in Schedule.read().uris:
-        found = witness(uri)
-        if isinstance(found, Webhook):
-            unreachable.append(f"{found.name}: it takes checkpoints, and gives none")
-            continue
-        try:
-            with reading(engine) as session:
-                said = contradiction(session, found, signer(engine))
-        except Unreachable as error:
-            unreachable.append(f"{found.name}: {error}")
-            continue
-        if said is None:
-            agreeing.append(found.name)
-        else:
-            problems.append(f"{found.name}: {said[1]}.")
-    return Verified(followed, (*followed.problems, *problems), tuple(agreeing), tuple(unreachable))
+    uris = Schedule.read().uris
+    with reading(engine) as session:
+        restores = chain.restores(session)
+    told = hear(engine, uris, signer(engine)).testimonies if uris else ()
+    return Verified(
+        followed,
+        (*followed.problems, *(f"{one.name}: {sentence}." for one in told for sentence in one.against)),
+        tuple(f"{one.name} ({one.agreeing} compared)" for one in told if one.agreeing and not one.against),
+        tuple(_not_compared(one) for one in told if not one.agreeing and not one.against),
+        tuple(map(str, restores)),
+    )
+
+
+def _not_compared(told: Testimony) -> str:
+    return f"{told.name}: {told.unasked or 'it has no checkpoint, or gives none'}"
 
 
 def signed_head(stores: Stores, caller: Caller) -> dict[str, Any]:

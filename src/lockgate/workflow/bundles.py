@@ -1,55 +1,64 @@
-"""Exporting a decision, with all that it rests on, as one signed bundle."""
+"""Exporting a decision, with all that it rests on, as one signed bundle.
 
+Who decided, asked and reviewed, when and with what words, is what the log holds, not what other tables say: whoever
+writes to those could have it signed. What the log has only the digest of is compared with that.
+"""
+
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import Caller
+from lockgate.access.roles import Permission
 from lockgate.access.sight import sees
 from lockgate.audit import bundle
-from lockgate.database import chain, policies, requests, reviews
-from lockgate.database.engine import from_ms
-from lockgate.database.tables import audit, break_glass, decisions, models, principals, versions
+from lockgate.audit.entry import AuditOutcome
+from lockgate.database import chain, policies, requests
+from lockgate.database.chain import Stored
+from lockgate.database.tables import audit, break_glass, decisions, models
 from lockgate.database.tables import requests as request_rows
 from lockgate.decisions.verdict import DecisionKind
 from lockgate.errors import Conflict, NotFound
+from lockgate.events.event import EventType
 from lockgate.evidence.record import Evidence
 from lockgate.registry.transaction import reading
+from lockgate.workflow.case import request_named
 from lockgate.workflow.signing import signer
 from lockgate.workflow.stores import Stores
 
-_DECISION = (
-    select(
-        decisions,
-        models.c.workspace,
-        models.c.name.label("model"),
-        versions.c.number.label("version"),
-        principals.c.name.label("by"),
-    )
-    .join(models, decisions.c.model_id == models.c.id)
-    .outerjoin(versions, decisions.c.version_id == versions.c.id)
-    .join(principals, decisions.c.by_id == principals.c.id)
+_DECISION = select(decisions, models.c.workspace, models.c.name.label("model")).join(
+    models, decisions.c.model_id == models.c.id
 )
+#: The action of the entry that tells of a decision.
+_ACTIONS = {
+    DecisionKind.PROMOTION: EventType.PROMOTED,
+    DecisionKind.ROLLBACK: EventType.ROLLED_BACK,
+    DecisionKind.BREAK_GLASS: EventType.BREAK_GLASS,
+    DecisionKind.CLEARING: EventType.CLEARED,
+}
+
+Told = Mapping[str, Any]
 
 
 def of_decision(stores: Stores, caller: Caller, decision_id: int) -> dict[str, Any]:
-    """Return the signed bundle of a decision.
+    """Return the signed bundle of a decision; the lines of the log, which have addresses, only for who governs.
 
     Raises:
         NotFound: if there is no such decision that the caller may see.
-        Conflict: if this server has nothing to sign with, or the log about the decision isn't what was chained.
+        Conflict: if this server has nothing to sign with, or what the decision rests on isn't what was put on record.
     """
     signs = signer(stores.registry.engine)
     with reading(stores.registry.engine) as session:
         decided = session.execute(_DECISION.where(decisions.c.id == decision_id)).first()
         if decided is None or decided.workspace != stores.registry.workspace or not sees(caller, decided.model):
             raise NotFound(f"There is no decision {decision_id}. `lockgate history MODEL` names decisions.")
-        return bundle.sign(_statement(session, decided), signs)
+        stated = _statement(session, decided, shows_lines=caller.principal.may(Permission.GOVERN))
+    return bundle.sign(stated, signs)
 
 
 def of_request(stores: Stores, caller: Caller, request_id: int) -> dict[str, Any]:
@@ -57,8 +66,9 @@ def of_request(stores: Stores, caller: Caller, request_id: int) -> dict[str, Any
 
     Raises:
         NotFound: if there is no such request that the caller may see, or it was not carried out.
-        Conflict: if this server has nothing to sign with, or the log about the decision isn't what was chained.
+        Conflict: if this server has nothing to sign with, or what the decision rests on isn't what was put on record.
     """
+    request_named(stores, request_id)
     with reading(stores.registry.engine) as session:
         decision_id = session.execute(select(decisions.c.id).where(decisions.c.request_id == request_id)).scalar()
     if decision_id is None:
@@ -66,84 +76,125 @@ def of_request(stores: Stores, caller: Caller, request_id: int) -> dict[str, Any
     return of_decision(stores, caller, decision_id)
 
 
-def _statement(session: Session, decided: Any) -> dict[str, Any]:
-    evidence = _evidence(session, decided)
-    policy = policies.find(session, decided.policy_version)
+def _statement(session: Session, decided: Any, shows_lines: bool) -> dict[str, Any]:
+    entries = _entries(session, decided)
+    told = [json.loads(one.line) for one in entries]
+    [done] = _expected(told, _ACTIONS[DecisionKind(decided.kind)], decided.id)
+    version = None if decided.version_id is None else done["version"]
+    before = [one for one in told if one["number"] < done["number"]]
+    opened = _expected(before, EventType.REQUEST_OPENED, None)[0] if decided.request_id is not None else None
+    digest = _digest(done, before)
+    evidence = _evidence(session, decided, digest) if digest else None
+    policy_version = opened["after"]["policy"] if opened is not None else decided.policy_version
     predicate: dict[str, Any] = {
         "decision": {
             "id": decided.id,
             "kind": DecisionKind(decided.kind),
-            "at": _time(from_ms(decided.at)),
-            "by": decided.by,
-            "reason": decided.reason,
-            "model": decided.model,
-            "model_id": decided.model_id,
-            "version": decided.version,
-            "target": decided.target,
-            "workspace": decided.workspace,
+            "at": done["at"],
+            "by": done["actor"],
+            "reason": done["reason"],
+            "model": done["model"],
+            "model_id": done["model_id"],
+            "version": version,
+            "target": done["target"],
+            "workspace": done["workspace"],
         },
-        "policy": {"version": decided.policy_version, "source": policy.source if policy is not None else None},
-        "evidence": evidence.to_json() if evidence is not None else None,
-        "request": _request(session, decided) if decided.request_id is not None else None,
-        "log": {"id": chain.head(session).log_id, "entries": _entries(session, decided)},
+        "policy": {"version": policy_version, "source": _policy(session, policy_version)},
+        "evidence": evidence,
+        "request": _request(session, opened, before) if opened is not None else None,
+        "log": {"id": chain.head(session).log_id, "entries": [_shown(one, shows_lines) for one in entries]},
     }
-    files = evidence.artifacts.digest if evidence is not None else ""
-    return bundle.statement(decided.model, decided.version, files, decided.evidence_digest, predicate)
+    files = Evidence.from_json(evidence).artifacts.digest if evidence is not None else ""
+    return bundle.statement(done["model"], version, files, digest, predicate)
 
 
-def _evidence(session: Session, decided: Any) -> Evidence | None:
-    """Return the evidence that the decision rests on: that of its request, else what has its digest."""
-    if decided.request_id is not None:
-        return requests.evidence(session, decided.request_id)
-    approved = select(request_rows.c.evidence).where(
-        request_rows.c.version_id == decided.version_id, request_rows.c.evidence_digest == decided.evidence_digest
+def _expected(told: Sequence[Told], action: EventType, decision_id: int | None) -> list[Told]:
+    """Return the entry of an action that there has to be, once."""
+    found = [
+        one
+        for one in told
+        if one["action"] == action and one["outcome"] == AuditOutcome.DONE and one["decision_id"] == decision_id
+    ]
+    if len(found) != 1:
+        raise Conflict(
+            f"The log has {len(found)} entries `{action}` about this decision, so nothing is signed about it."
+        )
+    return found
+
+
+def _digest(done: Told, before: Sequence[Told]) -> str:
+    """Return the digest of the evidence that was decided on, as the log has it last; empty if there was none."""
+    frozen = (EventType.REQUEST_OPENED, EventType.EVIDENCE_CHANGED)
+    told = [*(one["after"]["evidence"] for one in before if one["action"] in frozen), done["after"].get("evidence")]
+    return str(next((digest for digest in reversed(told) if digest), ""))
+
+
+def _evidence(session: Session, decided: Any, digest: str) -> dict[str, Any]:
+    """Return the evidence that the decision rests on, which is kept as the text that its digest is of."""
+    of_request = select(request_rows.c.evidence).where(request_rows.c.id == decided.request_id)
+    of_emergency = select(break_glass.c.evidence).where(break_glass.c.decision_id == decided.id)
+    for statement in (of_request, of_emergency):
+        stored = session.execute(statement).scalar()
+        if stored is not None and f"sha256:{hashlib.sha256(stored.encode()).hexdigest()}" == digest:
+            return dict(json.loads(stored))
+    raise Conflict(
+        "The evidence of this decision is not what was decided on: its digest is another one than the log has. "
+        "Somebody has changed it in the database, so nothing is signed about this decision."
     )
-    emergency = select(break_glass.c.evidence).where(break_glass.c.decision_id == decided.id)
-    for statement in (emergency, approved):
-        if (stored := session.execute(statement.limit(1)).scalar()) is not None:
-            return Evidence.from_json(json.loads(stored))
-    return None
 
 
-def _request(session: Session, decided: Any) -> Mapping[str, Any]:
-    asked = requests.get(session, decided.request_id)
-    given = reviews.of_requests(session, [asked.id]).get(asked.id, [])
+def _request(session: Session, opened: Told, before: Sequence[Told]) -> Told:
+    said = (EventType.REQUEST_REVIEWED, EventType.REQUEST_COMMENTED)
     return {
-        "id": asked.id,
-        "requester": asked.requester,
-        "at": _time(asked.created_at),
-        "comment": asked.comment,
-        "gates": [asdict(gate) for gate in requests.gates(session, asked.id)],
+        "id": opened["request_id"],
+        "requester": opened["actor"],
+        "at": opened["at"],
+        "comment": opened["reason"],
+        "gates": [asdict(gate) for gate in requests.gates(session, opened["request_id"])],
         "reviews": [
             {
-                "reviewer": review.reviewer.name,
-                "verdict": review.verdict,
-                "comment": review.comment,
-                "at": _time(review.at),
-                "evidence_digest": review.evidence_digest,
-                "dismissed": review.dismissed,
+                "reviewer": one["actor"],
+                "verdict": one["after"]["verdict"],
+                "comment": one["reason"],
+                "at": one["at"],
+                "evidence_digest": one["after"]["evidence"],
             }
-            for review in given
-            if review.at <= from_ms(decided.at)
+            for one in before
+            if one["action"] in said
         ],
     }
 
 
-def _entries(session: Session, decided: Any) -> list[dict[str, Any]]:
-    """Return the entries of the log about the decision and its request, each with the line that was hashed."""
+def _entries(session: Session, decided: Any) -> list[Stored]:
+    """Return the entries of the log about the decision and its request."""
     about = [audit.c.decision_id == decided.id]
     if decided.request_id is not None:
         about.append(audit.c.request_id == decided.request_id)
     of_model = audit.c.model_id == decided.model_id
-    entries = chain.entries(session, of_model, or_(*about))
+    return _intact(chain.entries(session, of_model, or_(*about)))
+
+
+def _policy(session: Session, version: int) -> str | None:
+    """Return the text of a policy, as the entry has it by which it was applied."""
+    for one in chain.entries(session, audit.c.action == EventType.POLICY_APPLIED):
+        after = json.loads(one.line)["after"]
+        if after.get("policy") == version:
+            _intact([one])
+            return str(after["source"])
+    found = policies.find(session, version)  # the one that there is before any is applied
+    return found.source if found is not None else None
+
+
+def _intact(entries: list[Stored]) -> list[Stored]:
     broken = next((one for one in entries if not one.is_intact), None)
     if broken is not None:
         raise Conflict(
             f"Entry {broken.number:,} of the audit log is not what was chained, so nothing is signed about this "
             "decision. `lockgate audit verify` says more."
         )
-    return [{"number": one.number, "hash": one.hash, "line": one.line} for one in entries]
+    return entries
 
 
-def _time(at: datetime) -> str:
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _shown(entry: Stored, with_line: bool) -> Told:
+    shown = {"number": entry.number, "hash": entry.hash}
+    return {**shown, "line": entry.line} if with_line else shown

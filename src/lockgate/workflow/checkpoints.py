@@ -1,23 +1,25 @@
 """Giving checkpoints to witnesses, and seeing at a start whether theirs are of this log."""
 
-import json
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from lockgate.audit import checkpoint
+from lockgate.audit.chain import START
 from lockgate.audit.checkpoint import Checkpoint, as_line
+from lockgate.audit.comparison import still_binding
 from lockgate.audit.entry import AuditEntry
 from lockgate.audit.envelope import Signer
 from lockgate.database import chain, witnesses
-from lockgate.database.engine import from_ms, now, to_ms
+from lockgate.database.engine import now, to_ms
 from lockgate.database.record import record
 from lockgate.errors import BadInput, Conflict, LockgateError
 from lockgate.events.event import EventType
@@ -25,6 +27,7 @@ from lockgate.registry.transaction import reading, transaction
 from lockgate.witnesses.named import witness
 from lockgate.witnesses.witness import Unreachable, Witness
 from lockgate.workflow.signing import signer
+from lockgate.workflow.testimony import Heard, Testimony, hear
 
 _logger = logging.getLogger("lockgate.checkpoints")
 
@@ -48,9 +51,14 @@ class Schedule:
 
     def is_due(self, kept: witnesses.Kept, number: int, at_ms: int) -> bool:
         """Say whether a witness should be given a checkpoint of an entry now."""
-        if number <= kept.number or at_ms < kept.claimed_until_ms:
+        if at_ms < kept.claimed_until_ms:
             return False
-        return number - kept.number >= self.entries or at_ms - kept.at_ms >= self.seconds * 1000
+        # A log that has become shorter is nothing to wait with, nor is a witness that had something to say against it.
+        if number < kept.number or kept.is_in_trouble:
+            return True
+        return number > kept.number and (
+            number - kept.number >= self.entries or at_ms - kept.at_ms >= self.seconds * 1000
+        )
 
 
 def sign_head(engine: Engine, with_: Signer) -> tuple[Checkpoint, dict[str, Any]]:
@@ -59,40 +67,6 @@ def sign_head(engine: Engine, with_: Signer) -> tuple[Checkpoint, dict[str, Any]
         head, at = chain.head(session), now(session)
     made = Checkpoint(head.log_id, head.last, at)
     return made, checkpoint.sign(made, with_)
-
-
-def contradiction(session: Session, found: Witness, with_: Signer) -> tuple[Checkpoint, str] | None:
-    """Return the latest checkpoint of a witness and how this log isn't the one that it is of; None if it may be.
-
-    Args:
-        session: A session that reads.
-        found: The witness.
-        with_: What this server signs with.
-
-    Raises:
-        Unreachable: if the witness can't be asked, or has something else than a checkpoint.
-    """
-    line = found.latest()
-    if line is None:
-        return None
-    try:
-        signed = _parsed(line)
-        latest = checkpoint.read(signed, None)
-    except BadInput as error:
-        raise Unreachable(f"what it has last is no checkpoint: {error.message}") from None
-    head = chain.head(session)
-    said = checkpoint.contradiction(latest, head.log_id, head.last, chain.hash_of(session, latest.last.number))
-    if said is None and not _is_ours(signed, with_):
-        said = f"{latest} is not signed with the key of this database"
-    return (latest, said) if said is not None else None
-
-
-def _is_ours(signed: Any, with_: Signer) -> bool:
-    try:
-        checkpoint.read(signed, [with_.key.public_key()])
-    except BadInput:
-        return False
-    return True
 
 
 def check_start(engine: Engine, schedule: Schedule, acknowledged: str) -> None:
@@ -112,40 +86,58 @@ def check_start(engine: Engine, schedule: Schedule, acknowledged: str) -> None:
         signs = signer(engine)
     except Conflict as error:
         raise BadInput(f"--checkpoint-to needs something to sign with. {error.message}") from None
-    against: list[tuple[str, Checkpoint, str]] = []
-    for uri in schedule.uris:
-        found = witness(uri)
-        try:
-            with reading(engine) as session:
-                said = contradiction(session, found, signs)
-        except Unreachable as error:
-            _logger.warning("Whether %s has later checkpoints can't be seen now: %s", found.name, error)
-            continue
-        if said is not None:
-            against.append((uri, *said))
-    if not against:
-        return
-    if not acknowledged:
-        told = " ".join(f"{witness(uri).name}: {said}." for uri, _, said in against)
+    heard = hear(engine, schedule.uris, signs)
+    if heard.contradicts and not acknowledged:
+        told = " ".join(f"{one.name}: {'; '.join(one.against)}." for one in heard.testimonies if one.against)
         raise BadInput(
             f"This database is not the one that was signed last, so Lockgate does not start. {told} If it was restored "
             "from a backup, and that is meant, start once with --acknowledge-restore 'why': that is put on record. If "
             "not, somebody has changed the log."
         )
-    _acknowledge(engine, [made for _, made, _ in against], acknowledged)
-    for uri in schedule.uris:
-        _give(engine, uri, witness(uri), signs)
-
-
-def _acknowledge(engine: Engine, given_up: Sequence[Checkpoint], reason: str) -> None:
+    _tell(heard, acknowledged)
     with transaction(engine) as session:
-        head, at = chain.head(session), now(session)
-        for log_id in sorted({one.log_id for one in given_up}):
-            last = max((one.last for one in given_up if one.log_id == log_id), key=lambda link: link.number)
-            before = {"log_id": log_id, "number": last.number, "hash": last.hash}
-            after = {"log_id": head.log_id, "number": head.last.number, "hash": head.last.hash}
-            entry = AuditEntry(EventType.LOG_RESTORED, "lockgate", None, "", before=before, after=after, reason=reason)
-            record(session, entry, at)
+        for one in heard.testimonies:
+            witnesses.set_trouble(session, one.uri, one.trouble)
+        if heard.contradicts:
+            _acknowledge(session, heard, acknowledged)
+    if heard.contradicts:
+        for uri in schedule.uris:
+            _give(engine, uri, witness(uri), signs)
+
+
+def _tell(heard: Heard, acknowledged: str) -> None:
+    """Write into the server's log what whoever starts it should know."""
+    for one in heard.testimonies:
+        if one.unasked:
+            _logger.warning("Whether %s has later checkpoints can't be seen now: %s", one.name, one.unasked)
+    if any(one.unasked for one in heard.testimonies) and not any(one.agreeing for one in heard.testimonies):
+        _logger.error(
+            "No checkpoint could be compared: nobody can say whether this database is the one that was signed last. "
+            "See `lockgate doctor`, and `lockgate audit verify` as soon as a place that keeps them can be asked."
+        )
+    if acknowledged and not heard.contradicts:
+        _logger.warning(
+            "--acknowledge-restore is given, and there is nothing to acknowledge. Take it away: with it, the next "
+            "restore goes unnoticed."
+        )
+
+
+def _acknowledge(session: Session, heard: Heard, reason: str) -> None:
+    """Put on record which checkpoints are given up."""
+    log, at = heard.log, now(session)
+    for log_id in sorted({one.log_id for one in heard.against} or {log.id}):
+        last = max(
+            (one.last for one in heard.against if one.log_id == log_id), key=lambda link: link.number, default=log.last
+        )
+        kept = still_binding(heard.comparison, log) if log_id == log.id else log.last.number
+        before = {"log_id": log_id, "number": last.number, "hash": last.hash}
+        after = {"log_id": log.id, "number": kept, "hash": chain.hash_of(session, kept) or START.hash}
+        record(
+            session,
+            AuditEntry(EventType.LOG_RESTORED, "lockgate", None, "", before=before, after=after, reason=reason),
+            at,
+        )
+    witnesses.forget_beyond(session, log.last.number)
 
 
 def _give(engine: Engine, uri: str, to: Witness, with_: Signer) -> bool:
@@ -177,19 +169,15 @@ class Checkpointer:
         self._engine = engine
         self._schedule = schedule
         self._poll = poll
-        self._stopped = threading.Event()
 
     def start(self) -> None:
         """Begin, if there are witnesses; it ends with the process."""
         if self._schedule.uris:
             threading.Thread(target=self._run, name="lockgate-checkpointer", daemon=True).start()
 
-    def stop(self) -> None:
-        """Give no further checkpoint."""
-        self._stopped.set()
-
     def _run(self) -> None:
-        while not self._stopped.wait(self._poll):
+        while True:
+            time.sleep(self._poll)
             try:
                 self.turn()
             except LockgateError as error:
@@ -199,31 +187,33 @@ class Checkpointer:
 
     def turn(self) -> int:
         """Give a checkpoint to each witness that is due; returns how many have one now."""
+        due = self._claimed()
+        if not due:
+            return 0
+        signs = signer(self._engine)
+        heard = {one.uri: one for one in hear(self._engine, self._schedule.uris, signs).testimonies}
+        return sum(self._to(heard[uri], signs) for uri in due)
+
+    def _claimed(self) -> list[str]:
+        """Return the witnesses that are due, and are this process's to see to for a while."""
         with reading(self._engine) as session:
-            number, at_ms = chain.head(session).last.number, to_ms(now(session))
+            number, at = chain.head(session).last.number, now(session)
             known = {uri: witnesses.load(session, uri) for uri in self._schedule.uris}
-        due = [uri for uri, kept in known.items() if self._schedule.is_due(kept, number, at_ms)]
-        return sum(self._to(uri, known[uri], from_ms(at_ms)) for uri in due)
+        due = [uri for uri, kept in known.items() if self._schedule.is_due(kept, number, to_ms(at))]
+        claimed = []
+        for uri in due:
+            with transaction(self._engine) as session:
+                if witnesses.claim(session, uri, known[uri], at + self.LEASE):
+                    claimed.append(uri)
+        return claimed
 
-    def _to(self, uri: str, kept: witnesses.Kept, at: datetime) -> bool:
+    def _to(self, told: Testimony, with_: Signer) -> bool:
+        if told.against:
+            _logger.error("Nothing is signed for %s: %s. See `lockgate audit verify`.", told.name, told.trouble)
+        elif told.unasked:
+            _logger.warning("%s can't be reached, and is tried again: %s", told.name, told.unasked)
+        else:
+            return _give(self._engine, told.uri, witness(told.uri), with_)
         with transaction(self._engine) as session:
-            if not witnesses.claim(session, uri, kept, at + self.LEASE):
-                return False
-        found, signs = witness(uri), signer(self._engine)
-        try:
-            with reading(self._engine) as session:
-                said = contradiction(session, found, signs)
-        except Unreachable as error:
-            _logger.warning("%s can't be reached, and is tried again: %s", found.name, error)
-            return False
-        if said is not None:
-            _logger.error("Nothing is signed for %s: %s. See `lockgate audit verify`.", found.name, said[1])
-            return False
-        return _give(self._engine, uri, found, signs)
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:
-        raise BadInput("it can't be read as JSON") from None
+            witnesses.set_trouble(session, told.uri, told.trouble)
+        return False

@@ -1,4 +1,6 @@
-"""The doctor: is the database's guard what it should be, and does a decision explain what protected targets hold?"""
+"""The doctor: is the database's guard what it should be, does a decision explain what protected targets hold, and do
+witnesses agree with the log?
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +14,9 @@ from lockgate.database.guard.roles import who_else_may
 from lockgate.registry import unexplained
 from lockgate.registry.transaction import reading
 from lockgate.registry.unexplained import Unexplained
+from lockgate.workflow.checkpoints import Schedule
 from lockgate.workflow.stores import Stores
+from lockgate.workflow.testimony import troubles
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,12 @@ class Findings:
     #: What roles may do that the guard rests on.
     access: tuple[str, ...]
     pointers: tuple[Unexplained, ...]
+    #: How places that keep checkpoints contradict the log, or could not be asked.
+    checkpoints: tuple[str, ...]
 
 
 def examine(stores: Stores, caller: Caller) -> Findings:
-    """Look at the guard, at rights in the database, and at what protected targets hold.
+    """Look at the guard, at rights in the database, at what protected targets hold, and at what witnesses said last.
 
     Raises:
         Refused: if the caller is no admin.
@@ -49,6 +55,7 @@ def examine(stores: Stores, caller: Caller) -> Findings:
             tuple(guard),
             tuple(who_else_may(connection)),
             tuple(unexplained.find(session)),
+            tuple(f"{name}: {told}." for name, told in troubles(stores.registry.engine, Schedule.read().uris).items()),
         )
 
 

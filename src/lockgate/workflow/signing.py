@@ -35,14 +35,14 @@ def signer(engine: Engine, environment: Mapping[str, str] = os.environ) -> Signe
     """
     at_rest = AtRest(_secret_key(engine, environment), "signing key")
     with reading(engine) as session:
-        stored = signing_keys.newest(session)
+        stored = signing_keys.load(session)
     return _signer(at_rest.decrypt(stored)) if stored is not None else _made(engine, at_rest)
 
 
 def _made(engine: Engine, at_rest: AtRest) -> Signer:
     with transaction(engine) as session:
         take_turn(session, "signing key")
-        stored = signing_keys.newest(session)
+        stored = signing_keys.load(session)
         if stored is not None:
             return _signer(at_rest.decrypt(stored))
         made = Signer(Ed25519PrivateKey.generate())

@@ -9,7 +9,14 @@ from lockgate.database.guard import script
 from lockgate.database.guard.script import Function, Trigger
 
 #: What the guard's triggers run on.
-TABLES = ("model_versions", "registered_model_aliases", "registered_models", "lockgate_holders")
+TABLES = (
+    "model_versions",
+    "registered_model_aliases",
+    "registered_models",
+    "lockgate_holders",
+    "lockgate_audit",
+    "lockgate_decisions",
+)
 SOLE = "lockgate_holders_sole"
 _SEARCH_PATH = ["search_path=pg_catalog, pg_temp"]
 

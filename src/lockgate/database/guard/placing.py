@@ -1,8 +1,10 @@
 """Putting the guard in place, putting it back, and taking it away."""
 
+from collections.abc import Mapping
 from contextlib import closing
+from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, text
+from sqlalchemy import Connection, Row, bindparam, insert, inspect, select, text
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import LOCKGATE, Caller
@@ -14,7 +16,7 @@ from lockgate.database.guard.differences import SOLE, TABLES, differences, schem
 from lockgate.database.identities import new_id
 from lockgate.database.migrate import alone, check_is_not_newer
 from lockgate.database.record import record
-from lockgate.database.tables import grants, holders, versions
+from lockgate.database.tables import chain_head, grants, holders, versions
 from lockgate.errors import Refused
 from lockgate.events.event import EventType
 
@@ -67,25 +69,25 @@ def put_in_place(uri: str, caller: Caller = LOCKGATE) -> list[str]:
             _take_away(connection)
             _follow_drift(connection)
             _create(connection)
-            _record(connection, caller, wrong)
+            put_on_record(connection, EventType.GUARD_PLACED, {"wrong": wrong}, caller)
         return wrong
 
 
-def _record(connection: Connection, caller: Caller, wrong: list[str]) -> None:
-    entry = AuditEntry(
-        EventType.GUARD_PLACED,
-        caller.principal.name,
-        caller.principal.id or None,
-        caller.address,
-        after={"wrong": wrong},
-    )
+def put_on_record(
+    connection: Connection, action: EventType, after: Mapping[str, Any], caller: Caller = LOCKGATE
+) -> None:
+    """Write what was done to the database itself into its audit log, if it has one, in the same transaction."""
+    if not inspect(connection).has_table(chain_head.name):
+        return
+    actor_id = caller.principal.id or None
+    entry = AuditEntry(action, caller.principal.name, actor_id, caller.address, after=after)
     with _session(connection) as session:
         record(session, entry, now(session))
         session.commit()
 
 
 def take_away(uri: str) -> None:
-    """Remove the guard from a database; its tables stay.
+    """Remove the guard from a database, on record; its tables stay.
 
     Raises:
         Refused: if the database's role may not.
@@ -97,6 +99,7 @@ def take_away(uri: str) -> None:
         _take_away(connection)
         if connection.dialect.name == "sqlite":
             _drop_rebuilds(connection)
+        put_on_record(connection, EventType.GUARD_REMOVED, {})
 
 
 def _drop_rebuilds(connection: Connection) -> None:

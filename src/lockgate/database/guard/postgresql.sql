@@ -389,3 +389,28 @@ REVOKE ALL ON FUNCTION
     @schema@.lockgate_guard_truncation,
     @schema@.lockgate_guard_history
 FROM PUBLIC;
+
+-- The audit log and the decisions are only ever added to.
+
+CREATE FUNCTION @schema@.lockgate_guard_record() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $guard$
+BEGIN
+    RAISE check_violation USING MESSAGE = format(
+        'What is on record in ''%s'' stays as it is: Lockgate only adds to it.', TG_TABLE_NAME);
+END
+$guard$;
+
+CREATE TRIGGER lockgate_guard_audit BEFORE UPDATE OR DELETE ON @schema@.lockgate_audit
+    FOR EACH ROW EXECUTE FUNCTION @schema@.lockgate_guard_record();
+CREATE TRIGGER lockgate_guard_decisions BEFORE UPDATE OR DELETE ON @schema@.lockgate_decisions
+    FOR EACH ROW EXECUTE FUNCTION @schema@.lockgate_guard_record();
+CREATE TRIGGER lockgate_guard_audit_truncation BEFORE TRUNCATE ON @schema@.lockgate_audit
+    FOR EACH STATEMENT EXECUTE FUNCTION @schema@.lockgate_guard_record();
+CREATE TRIGGER lockgate_guard_decisions_truncation BEFORE TRUNCATE ON @schema@.lockgate_decisions
+    FOR EACH STATEMENT EXECUTE FUNCTION @schema@.lockgate_guard_record();
+ALTER TABLE @schema@.lockgate_audit ENABLE ALWAYS TRIGGER lockgate_guard_audit;
+ALTER TABLE @schema@.lockgate_decisions ENABLE ALWAYS TRIGGER lockgate_guard_decisions;
+ALTER TABLE @schema@.lockgate_audit ENABLE ALWAYS TRIGGER lockgate_guard_audit_truncation;
+ALTER TABLE @schema@.lockgate_decisions ENABLE ALWAYS TRIGGER lockgate_guard_decisions_truncation;
+REVOKE ALL ON FUNCTION @schema@.lockgate_guard_record FROM PUBLIC;

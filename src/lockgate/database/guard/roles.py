@@ -15,7 +15,7 @@ _MLFLOWS = frozenset({*RegistryBase.metadata.tables, *TrackingBase.metadata.tabl
 #: can't read its webhooks; their secrets are encrypted with a key that is not in the database.
 SECRET = frozenset({"secrets", "jobs"})
 #: Tables that are only ever added to.
-APPEND_ONLY = frozenset({"lockgate_holders", "lockgate_decisions"})
+APPEND_ONLY = frozenset({"lockgate_holders", "lockgate_decisions", "lockgate_audit"})
 _VERSIONS = frozenset({"alembic_version", "lockgate_alembic_version"})
 
 _EXISTS = text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :name)")

@@ -261,3 +261,35 @@ END;
 CREATE TRIGGER lockgate_guard_history_going BEFORE DELETE ON lockgate_holders BEGIN
     SELECT RAISE(ABORT, 'The history of who held each target is kept by the database itself and can''t be written or rewritten.');
 END;
+
+-- The audit log and the decisions are only ever added to. `INSERT OR REPLACE` runs no trigger for the row that it
+-- replaces, so nothing may come that is there already.
+
+CREATE TRIGGER lockgate_guard_audit_coming BEFORE INSERT ON lockgate_audit
+WHEN EXISTS (SELECT 1 FROM lockgate_audit WHERE id = NEW.id)
+  OR EXISTS (SELECT 1 FROM lockgate_audit WHERE previous = NEW.previous)
+BEGIN
+    SELECT RAISE(ABORT, 'What is on record in ''lockgate_audit'' stays as it is: Lockgate only adds to it.');
+END;
+
+CREATE TRIGGER lockgate_guard_audit_changing BEFORE UPDATE ON lockgate_audit BEGIN
+    SELECT RAISE(ABORT, 'What is on record in ''lockgate_audit'' stays as it is: Lockgate only adds to it.');
+END;
+
+CREATE TRIGGER lockgate_guard_audit_going BEFORE DELETE ON lockgate_audit BEGIN
+    SELECT RAISE(ABORT, 'What is on record in ''lockgate_audit'' stays as it is: Lockgate only adds to it.');
+END;
+
+CREATE TRIGGER lockgate_guard_decisions_coming BEFORE INSERT ON lockgate_decisions
+WHEN EXISTS (SELECT 1 FROM lockgate_decisions WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'What is on record in ''lockgate_decisions'' stays as it is: Lockgate only adds to it.');
+END;
+
+CREATE TRIGGER lockgate_guard_decisions_changing BEFORE UPDATE ON lockgate_decisions BEGIN
+    SELECT RAISE(ABORT, 'What is on record in ''lockgate_decisions'' stays as it is: Lockgate only adds to it.');
+END;
+
+CREATE TRIGGER lockgate_guard_decisions_going BEFORE DELETE ON lockgate_decisions BEGIN
+    SELECT RAISE(ABORT, 'What is on record in ''lockgate_decisions'' stays as it is: Lockgate only adds to it.');
+END;

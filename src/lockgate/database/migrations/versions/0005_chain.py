@@ -1,15 +1,15 @@
 """The audit log as a hash chain, keys to sign it with, and who keeps its checkpoints."""
 
+import hashlib
 import json
+import math
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
-
-from lockgate.audit.chain import START, link
-from lockgate.audit.entry import AuditEntry, AuditOutcome
 
 revision = "0005"
 down_revision = "0004"
@@ -22,7 +22,11 @@ _BATCH = 1000
 def upgrade() -> None:
     """Apply the change. Entries of before are chained in their order; where their numbers have gaps, these close."""
     op.add_column("lockgate_audit", sa.Column("previous", sa.String(length=64), nullable=False, server_default=""))
-    op.add_column("lockgate_audit", sa.Column("hash", sa.String(length=64), nullable=False, server_default=""))
+    # As text: nothing else adds a constraint to a table of SQLite's.
+    op.execute(
+        "ALTER TABLE lockgate_audit ADD COLUMN hash VARCHAR(64) DEFAULT '' NOT NULL "
+        "CONSTRAINT lockgate_audit_from_one CHECK (id > 0)"
+    )
     op.create_table(
         "lockgate_chain_head",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
@@ -45,6 +49,7 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("claimed_until", sa.BigInteger(), nullable=False),
+        sa.Column("trouble", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("witness"),
     )
     on_postgresql = op.get_bind().dialect.name == "postgresql"
@@ -65,39 +70,51 @@ def _chain() -> None:
     read = sa.text("SELECT * FROM lockgate_audit WHERE id > :after ORDER BY id LIMIT :most")
     write = sa.text("UPDATE lockgate_audit SET id = :number, previous = :previous, hash = :hash WHERE id = :old")
     renumber = sa.text("UPDATE lockgate_events SET audit_id = :number WHERE audit_id = :old")
-    last, after = START, 0
+    number, last, after = 0, "0" * 64, 0
     while rows := bind.execute(read, {"after": after, "most": _BATCH}).all():
         changes: list[dict[str, Any]] = []
         for row in rows:
-            following = link(_entry(row), datetime.fromtimestamp(row.at / 1000, UTC), last)
-            changes.append({"old": row.id, "number": following.number, "previous": last.hash, "hash": following.hash})
+            number += 1
+            following = hashlib.sha256(_line_of_0005(row, number, last).encode(errors="backslashreplace")).hexdigest()
+            changes.append({"old": row.id, "number": number, "previous": last, "hash": following})
             last, after = following, row.id
         bind.execute(write, changes)
         moved = [{"old": one["old"], "number": one["number"]} for one in changes if one["old"] != one["number"]]
         if moved:
             bind.execute(renumber, moved)
     head = sa.text("INSERT INTO lockgate_chain_head (id, number, hash, log_id) VALUES (1, :number, :hash, :log_id)")
-    bind.execute(head, {"number": last.number, "hash": last.hash, "log_id": uuid.uuid4().hex})
+    bind.execute(head, {"number": number, "hash": last, "log_id": uuid.uuid4().hex})
 
 
-def _entry(row: Any) -> AuditEntry:
-    return AuditEntry(
-        action=row.action,
-        actor=row.actor,
-        actor_id=row.actor_id,
-        address=row.address,
-        outcome=AuditOutcome(row.outcome),
-        workspace=row.workspace,
-        model_id=row.model_id,
-        model=row.model,
-        version=row.version,
-        target=row.target,
-        request_id=row.request_id,
-        decision_id=row.decision_id,
-        before=json.loads(row.before),
-        after=json.loads(row.after),
-        reason=row.reason,
-    )
+#: The columns whose values a line has as they are.
+_AS_THEY_ARE = (
+    "actor", "actor_id", "address", "action", "outcome", "workspace", "model_id", "model", "version", "target",
+    "request_id", "decision_id", "reason",
+)  # fmt: skip
+
+
+def _line_of_0005(row: Any, number: int, previous: str) -> str:
+    """Return the line that stands for an entry, as lines were when the chain was made; later versions add to it."""
+    at = datetime.fromtimestamp(row.at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    told = {
+        "number": number,
+        "previous": previous,
+        "at": at,
+        "before": json.loads(row.before),
+        "after": json.loads(row.after),
+        **{name: getattr(row, name) for name in _AS_THEY_ARE},
+    }
+    return json.dumps(_finite(told), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value
 
 
 def downgrade() -> None:
@@ -106,6 +123,8 @@ def downgrade() -> None:
     op.drop_table("lockgate_witnesses")
     op.drop_table("lockgate_signing_keys")
     op.drop_table("lockgate_chain_head")
+    if op.get_bind().dialect.name == "postgresql":  # on SQLite it goes with its column
+        op.drop_constraint("lockgate_audit_from_one", "lockgate_audit")
     op.drop_column("lockgate_audit", "hash")
     op.drop_column("lockgate_audit", "previous")
     if op.get_bind().dialect.name == "postgresql":
