@@ -128,7 +128,8 @@ def _begin_postgresql(connection: Any) -> None:
     options = connection.get_execution_options()
     if options.get(_READS, False):
         return
-    connection.exec_driver_sql("BEGIN")
+    # Whatever the database's default is: after a lock, each statement sees what came of what it waited for.
+    connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
     if options.get(_WRITES, False):
         check_may_write(connection)
 
