@@ -5,7 +5,8 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from lockgate.database.guard.differences import differences
+from lockgate.database.engine import reading_session
+from lockgate.database.guard.wholeness import what_is_wrong
 from lockgate.database.migrate import Schema, schema_of
 from lockgate.workflow.stores import stores
 
@@ -23,9 +24,9 @@ def readyz() -> JSONResponse:
     """Say whether the database answers, has a schema that this code may write to, and its guard."""
     engine = stores().registry.engine
     try:
-        with engine.connect() as connection:
-            connection.execute(text("SELECT 1"))
-            guard = differences(connection)
+        with reading_session(engine) as session:
+            session.execute(text("SELECT 1"))
+            guard = what_is_wrong(session)
         schema = schema_of(engine)
     except SQLAlchemyError:
         return JSONResponse({"database": "unreachable"}, 503)

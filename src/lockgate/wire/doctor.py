@@ -17,7 +17,7 @@ class UnexplainedView(BaseModel):
 
 
 class DoctorView(BaseModel):
-    """What the doctor finds; lists that are empty are health."""
+    """What the doctor finds; lists that are empty are health, but for `notes`."""
 
     #: Whether the guard is what it should be, and nobody may do what it rests on.
     ok: bool
@@ -25,4 +25,6 @@ class DoctorView(BaseModel):
     fingerprint: str
     guard: list[str]
     access: list[str]
+    #: What is so by choice and could be safer.
+    notes: list[str]
     pointers: list[UnexplainedView]
