@@ -108,8 +108,8 @@ def test_the_doctor_notes_a_server_that_could_take_the_guard_away(guarded: Datab
         (["ALTER ROLE newcomer CREATEROLE"], "may make roles"),
         (["ALTER SCHEMA public OWNER TO newcomer"], "owns the schema"),
         (["ALTER DATABASE {database} OWNER TO newcomer"], "owns the database"),
-        (["CREATE ROLE proprietor", "GRANT proprietor TO newcomer"], "is a member of proprietor"),
-        (["CREATE ROLE server", "GRANT server TO newcomer"], "is a member of server"),
+        (["CREATE ROLE landlord", "GRANT landlord TO newcomer"], "is a member of landlord"),
+        (["CREATE ROLE porter", "GRANT porter TO newcomer"], "is a member of porter"),
         (["GRANT CREATE ON SCHEMA public TO newcomer", "ALTER TABLE model_versions OWNER TO newcomer",
           "SET ROLE newcomer"], "is who runs this"),
     ],
@@ -120,7 +120,7 @@ def test_a_role_that_the_guard_would_not_bind_is_refused(made: list[str], why: s
 
     def refused(connection: Connection) -> str:
         with pytest.raises(BadInput) as error:
-            set_up(connection, Roles("proprietor", "server", "newcomer"))
+            set_up(connection, Roles("landlord", "porter", "newcomer"))
         return str(error.value)
 
     assert why in taken_back(guarded_copy, statements, refused)
