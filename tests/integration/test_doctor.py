@@ -122,3 +122,36 @@ def test_each_signs_in_with_a_role_of_its_own(new_database: Callable[[str], str]
         assert [sorted(one["made"]) for one in told][-1] == ["gatekeeper", "guest", "proprietor"]
     finally:
         house.close()
+
+
+@pytest.mark.parametrize(("column", "what"), [("source", "its source was"), ("run_id", "its run was")])
+def test_a_rollback_is_to_what_was_approved(house: House, column: str, what: str) -> None:
+    """Also if the database was without its guard meanwhile."""
+    house.apply_policy(ONE_APPROVAL)
+    model = house.new_model(versions=2)
+    house.promote(model, "1", "alias:champion")
+    house.promote(model, "2", "alias:champion")
+    on_sqlite = house.backend.startswith("sqlite")
+    house.sql(f"DROP TRIGGER lockgate_guard_content{'' if on_sqlite else ' ON model_versions'}")
+    house.sql(f"UPDATE model_versions SET {column} = 'evil' WHERE name = '{model}' AND version = 1")
+    assert house.call("admin", "POST", "/doctor/repair")["ok"]
+    wanted = {"target": "alias:champion", "reason": "it is slow"}
+    refused = house.call("oz", "POST", f"/models/{model}/rollback", wanted, 403)
+    assert what in refused["message"]
+    (held,) = [
+        one
+        for one in house.call("vic", "GET", f"/models/{model}/history?target=alias:champion")["history"]
+        if not one["to"]
+    ]
+    assert held["version"] == "2"
+
+
+def test_a_guard_that_knows_another_policy_is_told_and_repaired(house: House) -> None:
+    house.apply_policy(ONE_APPROVAL)
+    house.sql("DELETE FROM lockgate_protected WHERE target = 'alias:champion'")
+    assert house.http(None).get("/readyz").status_code == 503
+    assert house.call("admin", "GET", "/doctor")["guard"] == [
+        "The guard does not know that the policy protects alias:champion."
+    ]
+    assert house.call("admin", "POST", "/doctor/repair")["ok"]
+    assert house.http(None).get("/readyz").status_code == 200

@@ -6,8 +6,8 @@ from lockgate.database.guard.script import fingerprint
 from lockgate.database.writers import SCHEMA
 
 PINNED = {
-    "postgresql": (6, "1f40b6ae4e329f2d8dbc552077af3b41caf3b22f59a3ad173628a9865a02ce18"),
-    "sqlite": (6, "ddf2e686659821ce672ba390c1bd499b2901d623ee79dfbfb06d57850e2f34b3"),
+    "postgresql": (6, "dc0853b3dc9928d688bc704311279b050f3251190c39728cc215e74eee5984ec"),
+    "sqlite": (6, "3611ec1fa80bd82de8fc2892acab8e29e31351fe940ec0e67d947be4aca3bf42"),
 }
 
 

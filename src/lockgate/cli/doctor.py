@@ -39,7 +39,7 @@ def doctor(repair: bool, remove_guard: bool, backend_store_uri: str | None, as_j
     if as_json:
         show_json(found)
     else:
-        for sentence in [*found["guard"], *found["access"], *found["checkpoints"]]:
+        for sentence in [*found["guard"], *found["access"], *found["checkpoints"], *found["notes"]]:
             say(sentence)
         if found["ok"]:
             say(f"The guard in the database is as it should be ({found['fingerprint'][:12]}).")

@@ -44,9 +44,11 @@ _NOTICE_LOSS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,
 }
+# Whatever the database's default is: after a lock, each statement sees what came of what it waited for.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 # One turn with PostgreSQL, as `BEGIN` alone would be. Who migrates may wait longer, and begins otherwise.
 _BEGIN_TO_WRITE = (
-    f"BEGIN; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'; "
+    f"{_BEGIN}; SET LOCAL lock_timeout = '{LOCK_TIMEOUT}s'; "
     f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_TIMEOUT}s'"
 )
 
@@ -154,7 +156,7 @@ def _begin_postgresql(connection: Any) -> None:
     if options.get(_READS, False):
         return
     writes = options.get(_WRITES, False)
-    connection.exec_driver_sql(_BEGIN_TO_WRITE if writes else "BEGIN")
+    connection.exec_driver_sql(_BEGIN_TO_WRITE if writes else _BEGIN)
     if writes:
         check_may_write(connection)
 

@@ -14,12 +14,14 @@ from mlflow.store.db.utils import (
     _verify_schema,
     create_sqlalchemy_engine_with_retry,
 )
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy.exc import ProgrammingError
 
 from lockgate.database.engine import MIGRATES, engine_for
 from lockgate.database.tables import writers
 from lockgate.database.writers import SCHEMA
-from lockgate.errors import BadInput, Outdated
+from lockgate.errors import BadInput, Outdated, Refused
 
 VERSION_TABLE = "lockgate_alembic_version"
 #: Any number that nobody else in the database uses for an advisory lock: "lockgate" as bytes, cut to 63 bits.
@@ -53,6 +55,7 @@ def prepare_database(uri: str) -> None:
     Raises:
         MlflowException: if MLflow's schema is not the one of the installed MLflow.
         BadInput: if our schema is too new for this code.
+        Refused: if ours must be upgraded, and the database's role may not.
     """
     engine = engine_for(uri)
     with _turn(engine):
@@ -94,12 +97,25 @@ def _take_turn(connection: Connection) -> None:
 def _migrate(connection: Connection) -> None:
     match _state(connection):
         case Schema.BEHIND:
-            command.upgrade(_config(connection), "head")
+            _upgrade(connection)
         case Schema.TOO_NEW:
             raise BadInput(
                 f"A newer version of Lockgate has migrated this database, and this one (which knows schema {SCHEMA}) "
                 "would do harm to it. Nothing was changed. Start the new version."
             )
+
+
+def _upgrade(connection: Connection) -> None:
+    try:
+        command.upgrade(_config(connection), "head")
+    except ProgrammingError as error:
+        if not isinstance(error.orig, InsufficientPrivilege):
+            raise
+        who = connection.engine.url.username
+        raise Refused(
+            f"This version of Lockgate needs other tables, and the database does not let {who} change them. Run "
+            "`lockgate init-db` of this version, with the URI of a role that may."
+        ) from error
 
 
 def check_is_not_newer(connection: Connection) -> None:

@@ -28,6 +28,7 @@ from sqlalchemy.orm import Session
 from lockgate.access.principals import LOCKGATE, calling
 from lockgate.database import authors
 from lockgate.database.identities import Model, Version
+from lockgate.errors import Conflict
 from lockgate.evidence.manifest import Artifacts, Hashing
 from lockgate.evidence.record import NOT_LOOKED_AT, Evidence, Provenance
 from lockgate.registry.authorship import ARTIFACTS, LOGGED_MODEL, RUN, artifact_folder, logged_models_in
@@ -60,6 +61,8 @@ class Files:
     model_file: ModelFile = ModelFile()
     #: Logged models whose files MLflow lays over those of the run; None if nobody looked.
     laid_over: tuple[LoggedModel, ...] | None = None
+    #: The version's storage location when they were looked at; nothing if nobody looked.
+    location: str = ""
 
     @property
     def progress(self) -> str:
@@ -109,6 +112,16 @@ def _locate(storage_location: str, file: str) -> tuple[ArtifactRepository, str]:
     return _get_artifact_repository_for_uri(storage_location), file
 
 
+def check_location(files: Files, known: KnownVersion) -> None:
+    """Refuse files that were looked at where the version's files lay before.
+
+    Raises:
+        Conflict: if they were.
+    """
+    if files.location and files.location != known.location:
+        raise Conflict("Somebody else changed where the files of this version are, at the same moment. Look again.")
+
+
 def gather(
     session: Session,
     tracking: TrackingStore,
@@ -124,8 +137,13 @@ def gather(
         model: The version's model.
         version: The version.
         files: What is known of its files.
+
+    Raises:
+        Conflict: if those are not its files any more.
+        NotFound: if the version is gone.
     """
     known = read_version(session, model.workspace, model.name, version.number)
+    check_location(files, known)
     run = read_run(tracking, known.run_id)
     destination = tracking.authorship.destination
     laid_over = files.laid_over if files.laid_over is not None else _named_by_run(tracking, run, known)

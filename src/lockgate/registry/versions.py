@@ -8,6 +8,7 @@ from sqlalchemy import CompoundSelect, Row, Select, String, and_, bindparam, lit
 from sqlalchemy.orm import Session
 
 from lockgate.database.tables import models, requests, versions
+from lockgate.errors import NotFound
 from lockgate.registry.mlflow_tables import model_version_tags, model_versions, registered_model_tags
 
 
@@ -86,10 +87,16 @@ _ASKED_FOR: Select[Any] = (
 
 
 def read_version(session: Session, workspace: str, name: str, number: int) -> KnownVersion:
-    """Return a version that exists."""
+    """Return a version.
+
+    Raises:
+        NotFound: if it is gone, behind Lockgate's back.
+    """
     said: dict[str, list[Row[Any]]] = {}
     for row in session.execute(_SAID, _key(workspace, name, number)):
         said.setdefault(row.kind, []).append(row)
+    if "version" not in said:
+        raise NotFound(f"Version {number} of '{name}' is gone: somebody deleted it from the database.")
     version = said["version"][0]
     return KnownVersion(
         created_at=version.creation_time or 0,

@@ -27,6 +27,7 @@ def _shown(found: Findings) -> DoctorView:
         fingerprint=found.fingerprint,
         guard=list(found.guard),
         access=list(found.access),
+        notes=list(found.notes),
         pointers=[
             UnexplainedView(
                 workspace=one.workspace,

@@ -4,7 +4,9 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
-from lockgate.database.guard.differences import differences, idle_triggers
+from lockgate.database.engine import reading_session
+from lockgate.database.guard.differences import idle_triggers
+from lockgate.database.guard.wholeness import what_is_wrong
 from lockgate.database.migrate import NEWER, Schema, schema_of
 from lockgate.errors import LockgateError
 from lockgate.workflow.checkpoints import Schedule
@@ -29,8 +31,8 @@ def readyz() -> JSONResponse:
     try:
         schema = schema_of(engine)
         can_serve = schema in (Schema.CURRENT, Schema.AHEAD)
-        with engine.connect() as connection:
-            wrong = idle_triggers(connection) if schema in NEWER else differences(connection)
+        with reading_session(engine) as session:
+            wrong = idle_triggers(session.connection()) if schema in NEWER else what_is_wrong(session)
         kept = Schedule.read().uris if can_serve else ()
         told = troubles(engine, kept) if kept else {}
     except (SQLAlchemyError, LockgateError):

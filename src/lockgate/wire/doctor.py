@@ -17,7 +17,7 @@ class UnexplainedView(BaseModel):
 
 
 class DoctorView(BaseModel):
-    """What the doctor finds; lists that are empty are health."""
+    """What the doctor finds; lists that are empty are health, but for `notes`."""
 
     #: Whether the guard is what it should be, nobody may do what it rests on, and no checkpoint speaks against the log.
     ok: bool
@@ -25,6 +25,8 @@ class DoctorView(BaseModel):
     fingerprint: str
     guard: list[str]
     access: list[str]
+    #: What is so by choice and could be safer.
+    notes: list[str]
     pointers: list[UnexplainedView]
     #: How places that keep checkpoints contradict the log, or could not be asked.
     checkpoints: list[str]

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from lockgate.access.principals import Caller
 from lockgate.access.roles import Permission
-from lockgate.database import policies, protected
 from lockgate.database.guard import script
-from lockgate.database.guard.differences import differences
+from lockgate.database.guard.access import who_else_may, who_is_connected
 from lockgate.database.guard.placing import put_in_place
-from lockgate.database.guard.roles import who_else_may
+from lockgate.database.guard.wholeness import what_is_wrong
 from lockgate.registry import unexplained
 from lockgate.registry.transaction import reading
 from lockgate.registry.unexplained import Unexplained
@@ -21,7 +20,7 @@ from lockgate.workflow.testimony import troubles
 
 @dataclass(frozen=True)
 class Findings:
-    """What the doctor found; nothing anywhere is health."""
+    """What the doctor found; nothing anywhere but in `notes` is health."""
 
     #: SHA-256 of the guard that belongs in the database.
     fingerprint: str
@@ -29,6 +28,8 @@ class Findings:
     guard: tuple[str, ...]
     #: What roles may do that the guard rests on.
     access: tuple[str, ...]
+    #: What is so by choice and could be safer.
+    notes: tuple[str, ...]
     pointers: tuple[Unexplained, ...]
     #: How places that keep checkpoints contradict the log, or could not be asked.
     checkpoints: tuple[str, ...]
@@ -43,17 +44,11 @@ def examine(stores: Stores, caller: Caller) -> Findings:
     caller.require(Permission.ADMINISTER)
     with reading(stores.registry.engine) as session:
         connection = session.connection()
-        wanted = {str(target) for target in policies.current(session).policy.protected_targets()}
-        known = protected.read(session)
-        guard = [
-            *differences(connection),
-            *(f"The guard does not know that the policy protects {target}." for target in sorted(wanted - known)),
-            *(f"The guard protects {target}, and the policy does not." for target in sorted(known - wanted)),
-        ]
         return Findings(
             script.fingerprint(connection.dialect.name),
-            tuple(guard),
+            tuple(what_is_wrong(session)),
             tuple(who_else_may(connection)),
+            tuple(who_is_connected(connection)),
             tuple(unexplained.find(session)),
             tuple(f"{name}: {told}." for name, told in troubles(stores.registry.engine, Schedule.read().uris).items()),
         )

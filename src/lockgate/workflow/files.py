@@ -43,7 +43,7 @@ def files_at(stores: Stores, location: str) -> Files:
     for above in rest:
         artifacts = _over(artifacts, _below(look_at(stores, above.uri), above.below))
     laid_over = tuple(above.of for above in rest if above.of is not None)
-    return _with_model_file(root.uri, artifacts, laid_over)
+    return replace(_with_model_file(root.uri, artifacts, laid_over), location=location)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,15 @@ from lockgate.decisions.verdict import DecisionKind, frozen_for_rollback, why_no
 from lockgate.errors import BadInput, Conflict, RefusedOnRecord
 from lockgate.events.event import EventType
 from lockgate.evidence.manifest import Hashing
+from lockgate.evidence.record import Evidence
 from lockgate.gates.policy import Rule
 from lockgate.promotions.request import valid_comment
 from lockgate.promotions.target import Target
 from lockgate.registry import pointers
-from lockgate.registry.facts import Files
+from lockgate.registry.facts import Files, check_location
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.transaction import reading
+from lockgate.registry.versions import KnownVersion, read_version
 from lockgate.reviews.standing import Verdict
 from lockgate.workflow.decided import Decided
 from lockgate.workflow.files import look_at_files
@@ -81,7 +83,7 @@ def roll_back(stores: Stores, name: str, target: Target, reason: str | None) -> 
 
     Raises:
         BadInput: without a reason.
-        Refused: if the caller may not, or the files of that version are not those that were approved.
+        Refused: if the caller may not, or that version, or its files, are not what was approved.
         Conflict: if nothing served before.
     """
     why = valid_comment(reason).strip()
@@ -149,9 +151,10 @@ def carry_out_rollback(
     """Move a target back, and put what it leaves on hold; return the decision.
 
     Raises:
-        Refused: if the files of the version to go back to are not those that were approved.
+        Refused: if the version to go back to, or its files, are not what was approved.
+        NotFound: if it is gone.
     """
-    _check_bytes(begun, target, back_to, files)
+    _check_content(begun, target, back_to, files)
     before = begun.pointers.newest(target)
     previous = begun.version(before).id if before is not None else None
     decision = history.add_decision(
@@ -197,21 +200,36 @@ def carry_out_rollback(
     )
 
 
-def _check_bytes(begun: Mutation, target: Target, back_to: Tenure, files: Files) -> None:
+def _check_content(begun: Mutation, target: Target, back_to: Tenure, files: Files) -> None:
     approved = approved_evidence(begun.session, back_to.version_id, target)
-    if approved is None or approved.artifacts.state is not Hashing.HASHED:
+    if approved is None:
         return
+    known = read_version(begun.session, begun.workspace, begun.name, back_to.version)
+    check_location(files, known)
+    changes = _changes_since(approved, known, files)
+    if changes:
+        _refuse(
+            begun,
+            target,
+            f"Version {back_to.version} is not what was approved ({'; '.join(changes)}), so going back to it would "
+            f"serve something else. Put it back as it was, promote another version, or break the glass "
+            f"(`lockgate break-glass {begun.name} VERSION {target} --reason ...`).",
+        )
+
+
+def _changes_since(approved: Evidence, known: KnownVersion, files: Files) -> list[str]:
+    """Return what is not as it was approved, a phrase each."""
+    named = [
+        f"its {what} was '{was}' and is '{now}'"
+        for what, was, now in (("source", approved.source, known.source), ("run", approved.run_id, known.run_id))
+        if was != now
+    ]
     found = files.artifacts
-    if found.state is Hashing.HASHED and found.digest == approved.artifacts.digest:
-        return
-    changes = "; ".join(found.changes_since(approved.artifacts)[:5]) if found.state is Hashing.HASHED else found.reason
-    _refuse(
-        begun,
-        target,
-        f"The files of version {back_to.version} are not those that were approved ({changes}), so going back to it "
-        f"would serve something else. Put the files back, promote another version, or break the glass "
-        f"(`lockgate break-glass {begun.name} VERSION {target} --reason ...`).",
-    )
+    if approved.artifacts.state is not Hashing.HASHED or found.digest == approved.artifacts.digest:
+        return named
+    if found.state is not Hashing.HASHED:
+        return [*named, f"its files: {found.reason}"]
+    return [*named, *found.changes_since(approved.artifacts)[:5]]
 
 
 def _is_held(begun: Mutation, held_id: str, target: Target) -> bool:

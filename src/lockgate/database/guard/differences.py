@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, text
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateIndex
 
 from lockgate.database.guard import script
 from lockgate.database.guard.script import Function, Trigger
+from lockgate.database.tables import holders
 
 #: What the guard's triggers run on.
 TABLES = (
@@ -17,7 +20,8 @@ TABLES = (
     "lockgate_audit",
     "lockgate_decisions",
 )
-SOLE = "lockgate_holders_sole"
+#: The second net: of what decisions bring to a target, one is there.
+SOLE = next(index for index in holders.indexes if index.name == "lockgate_holders_sole")
 _SEARCH_PATH = ["search_path=pg_catalog, pg_temp"]
 
 _OWNER = text("SELECT relowner FROM pg_class WHERE oid = to_regclass('model_versions')")
@@ -26,13 +30,17 @@ _SCHEMA = text(
     "WHERE c.oid = to_regclass('model_versions')"
 )
 _FUNCTIONS = text("""
-    SELECT p.proname AS name, p.prosrc AS body, l.lanname AS language, p.prosecdef AS as_owner, p.proconfig AS settings,
-           p.proowner AS owner,
+    SELECT w.signature, p.oid::regprocedure::text AS shown, p.prosrc AS body, l.lanname AS language,
+           p.prosecdef AS as_owner, p.proconfig AS settings, p.proowner AS owner,
+           p.provolatile = 'v' AND NOT p.proisstrict AS is_plain,
            EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = 0)
                AS is_public
-    FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+    FROM pg_proc p
+    JOIN pg_language l ON l.oid = p.prolang
+    LEFT JOIN unnest(CAST(:signatures AS text[])) AS w (signature) ON to_regprocedure(w.signature) = p.oid
     WHERE p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('model_versions'))
       AND p.proname LIKE 'lockgate\\_%'
+    ORDER BY 2
 """)
 _TRIGGERS = text("""
     SELECT t.tgname AS name, c.relname AS table, p.proname AS function, t.tgtype AS bits, t.tgenabled AS enabled,
@@ -41,17 +49,32 @@ _TRIGGERS = text("""
     WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('model_versions'))
       AND NOT t.tgisinternal
 """)
-_POSTGRESQL_INDEX = text("SELECT indisunique AND indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+_INDEX = text("SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indexrelid = to_regclass(:name) AND indisvalid")
+_SOLE_ON_POSTGRESQL = (
+    "CREATE UNIQUE INDEX lockgate_holders_sole ON {schema}.lockgate_holders USING btree (model_id, target) "
+    "WHERE ((until IS NULL) AND (decision_id IS NOT NULL))"
+)
 _PIECES = text("SELECT type, name, sql FROM sqlite_master WHERE type IN ('view', 'trigger')")
-_SQLITE_INDEX = text("SELECT sql LIKE 'CREATE UNIQUE INDEX%' FROM sqlite_master WHERE type = 'index' AND name = :name")
+_INDEX_SQL = text("SELECT sql FROM sqlite_master WHERE type = 'index' AND name = :name")
 
 
 def differences(connection: Connection) -> list[str]:
     """Return how the database's guard differs from the one that belongs there; nothing if it doesn't."""
     on_postgresql = connection.dialect.name == "postgresql"
     wrong = _on_postgresql(connection) if on_postgresql else _on_sqlite(connection)
-    index = connection.execute(_POSTGRESQL_INDEX if on_postgresql else _SQLITE_INDEX, {"name": SOLE}).scalar()
-    return wrong if index else [*wrong, f"The index {SOLE} is missing."]
+    is_whole = _sole_on_postgresql(connection) if on_postgresql else _sole_on_sqlite(connection)
+    return wrong if is_whole else [*wrong, f"The index {SOLE.name} is missing, or another one."]
+
+
+def _sole_on_postgresql(connection: Connection) -> bool:
+    schema = schema_of(connection)
+    found = connection.execute(_INDEX, {"name": f"{schema}.{SOLE.name}"}).scalar()
+    return bool(found == _SOLE_ON_POSTGRESQL.format(schema=schema))
+
+
+def _sole_on_sqlite(connection: Connection) -> bool:
+    expected = str(CreateIndex(SOLE).compile(dialect=sqlite.dialect()))
+    return bool(connection.execute(_INDEX_SQL, {"name": SOLE.name}).scalar() == expected)
 
 
 def schema_of(connection: Connection) -> str:
@@ -61,14 +84,17 @@ def schema_of(connection: Connection) -> str:
 
 def _on_postgresql(connection: Connection) -> list[str]:
     owner = connection.execute(_OWNER).scalar_one()
-    functions = {row.name: row for row in connection.execute(_FUNCTIONS)}
+    expected = script.functions(schema_of(connection))
+    found = connection.execute(_FUNCTIONS, {"signatures": [function.signature for function in expected]}).all()
+    functions = {row.signature: row for row in found if row.signature is not None}
     triggers = {row.name: row for row in connection.execute(_TRIGGERS)}
     return [
         *(
             f"The function {function.name} {difference}."
-            for function in script.functions(schema_of(connection))
-            if (difference := _of_function(function, functions.get(function.name), owner))
+            for function in expected
+            if (difference := _of_function(function, functions.get(function.signature), owner))
         ),
+        *(f"The function {row.shown} is not part of the guard." for row in found if row.signature is None),
         *(
             f"The trigger {trigger.name} on {trigger.table} {difference}."
             for trigger in script.triggers()
@@ -100,6 +126,8 @@ def _of_function(expected: Function, found: Row[Any] | None, owner: int) -> str 
         return "is missing"
     if (found.body, found.language) != (expected.body, expected.language):
         return "is another one"
+    if not found.is_plain:
+        return "is not always run, or looks at an earlier state"
     if found.as_owner != expected.as_owner or list(found.settings or ()) != _SEARCH_PATH:
         return "runs with other rights or another search path"
     if found.owner != owner:
@@ -122,8 +150,12 @@ def _on_sqlite(connection: Connection) -> list[str]:
     found: Mapping[tuple[str, str], str] = {
         (row.type, row.name): row.sql for row in connection.execute(_PIECES) if row.name.startswith("lockgate_")
     }
+    ours = {(piece.kind, piece.name): piece.sql for piece in script.pieces()}
     return [
-        f"The {piece.kind} {piece.name} is {'another one' if (piece.kind, piece.name) in found else 'missing'}."
-        for piece in script.pieces()
-        if found.get((piece.kind, piece.name)) != piece.sql
+        *(
+            f"The {kind} {name} is {'another one' if (kind, name) in found else 'missing'}."
+            for (kind, name), sql in ours.items()
+            if found.get((kind, name)) != sql
+        ),
+        *(f"The {kind} {name} is not part of the guard." for kind, name in found if (kind, name) not in ours),
     ]

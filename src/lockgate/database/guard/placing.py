@@ -16,7 +16,7 @@ from lockgate.database.guard.differences import SOLE, TABLES, differences, schem
 from lockgate.database.identities import new_id
 from lockgate.database.migrate import alone, check_is_not_newer
 from lockgate.database.record import record
-from lockgate.database.tables import chain_head, grants, holders, versions
+from lockgate.database.tables import chain_head, grants, versions
 from lockgate.errors import Refused
 from lockgate.events.event import EventType
 
@@ -26,11 +26,13 @@ _MAY_CHANGE = text("""
 """)
 _IS_THERE = text("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :table")
 _OWNER = text("SELECT quote_ident(pg_get_userbyid(relowner)) FROM pg_class WHERE oid = to_regclass('model_versions')")
+# Also what is not part of the guard but has such a name, as far as this role may.
 _OURS = text("""
     SELECT p.oid::regprocedure::text FROM pg_proc p
     WHERE p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('model_versions'))
-      AND p.proname LIKE 'lockgate\\_%'
+      AND p.proname LIKE 'lockgate\\_%' AND pg_has_role(p.proowner, 'USAGE')
 """)
+_PIECES = text("SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') AND name GLOB 'lockgate_*'")
 _UNKNOWN_VERSIONS = text("""
     SELECT DISTINCT m.id AS model_id, s.version AS number, coalesce(s.creation_time, 0) AS created_at
     FROM model_versions s
@@ -66,6 +68,7 @@ def put_in_place(uri: str, caller: Caller = LOCKGATE) -> list[str]:
         wrong = differences(connection)
         if wrong:
             _check_may(connection, wrong)
+            _hold_still(connection)
             _take_away(connection)
             _follow_drift(connection)
             _create(connection)
@@ -125,30 +128,39 @@ def _check_may(connection: Connection, wrong: list[str]) -> None:
         )
 
 
-def _take_away(connection: Connection) -> None:
+def _hold_still(connection: Connection) -> None:
+    """Let nothing move between the drift that is followed and the triggers that see what comes after."""
     if connection.dialect.name == "postgresql":
         schema = schema_of(connection)
-        for function in script.functions(schema):
-            connection.exec_driver_sql(f"DROP FUNCTION IF EXISTS {schema}.{function.name} CASCADE")
+        tables = ", ".join(f"{schema}.{table}" for table in TABLES)
+        connection.exec_driver_sql(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _take_away(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        for function in connection.execute(_OURS).scalars().all():
+            connection.exec_driver_sql(f"DROP FUNCTION {function} CASCADE")
         return
-    for piece in reversed(script.pieces()):
-        connection.exec_driver_sql(f"DROP {piece.kind.upper()} IF EXISTS {piece.name}")
+    for row in connection.execute(_PIECES).all():
+        connection.exec_driver_sql(f'DROP {row.type.upper()} IF EXISTS "{row.name}"')
 
 
 def _create(connection: Connection) -> None:
-    sole = next(index for index in holders.indexes if index.name == SOLE)
-    sole.create(connection, checkfirst=True)
-    if connection.dialect.name == "postgresql":
-        # As it is: many statements, and what looks like a place for values is none.
-        with closing(connection.connection.cursor()) as cursor:
-            cursor.execute(script.postgresql(schema_of(connection)))
-        # Its functions run with the rights of their owner, who is the tables'.
-        owner = connection.execute(_OWNER).scalar_one()
-        for function in connection.execute(_OURS).scalars():
-            connection.exec_driver_sql(f"ALTER FUNCTION {function} OWNER TO {owner}")
+    SOLE.drop(connection, checkfirst=True)
+    SOLE.create(connection)
+    if connection.dialect.name == "sqlite":
+        for piece in script.pieces():
+            connection.exec_driver_sql(piece.sql)
         return
-    for piece in script.pieces():
-        connection.exec_driver_sql(piece.sql)
+    schema = schema_of(connection)
+    # As it is: many statements, and what looks like a place for values is none.
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(script.postgresql(schema))
+    # Its functions run with the rights of their owner, who is the tables'; triggers need nobody's right to call them.
+    owner = connection.execute(_OWNER).scalar_one()
+    for function in script.functions(schema):
+        connection.exec_driver_sql(f"ALTER FUNCTION {function.signature} OWNER TO {owner}")
+        connection.exec_driver_sql(f"REVOKE ALL ON FUNCTION {function.signature} FROM PUBLIC")
 
 
 def _follow_drift(connection: Connection) -> None:

@@ -88,6 +88,38 @@ AS $guard$
           FROM (SELECT pg_current_xact_id()::text::numeric AS mine) AS t) AS n
 $guard$;
 
+-- Whether the model had a version of this number, that we know: nothing else takes its place. A model that was made
+-- under a known name is another one, with a creation time of its own.
+CREATE FUNCTION @schema@.lockgate_is_known(of_workspace text, of_name text, of_version integer) RETURNS boolean
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $guard$
+    SELECT EXISTS (
+        SELECT FROM @schema@.lockgate_models AS m
+        JOIN @schema@.registered_models AS r
+          ON r.workspace = m.workspace AND r.name = m.name AND coalesce(r.creation_time, 0) = m.created_at
+        JOIN @schema@.lockgate_versions AS v ON v.model_id = m.id AND v.number = of_version
+        WHERE m.workspace = of_workspace AND m.name = of_name AND m.deleted_at IS NULL
+    )
+$guard$;
+
+-- One after the other: whoever changes what a decision is about, or what a target holds, has the model's row until its
+-- transaction ends. The gate takes the same row before it looks at anything. Whoever had to wait sees what came of it,
+-- but only where each statement looks anew.
+CREATE FUNCTION @schema@.lockgate_take_turn(of_workspace text, of_name text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $guard$
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
+        RAISE check_violation USING MESSAGE = format(
+            'Lockgate can''t tell what was decided meanwhile about ''%s'' in a transaction that looks at an earlier '
+            'state (isolation level %s). Use READ COMMITTED for changes of models.',
+            of_name, current_setting('transaction_isolation'));
+    END IF;
+    PERFORM FROM @schema@.registered_models AS r WHERE r.workspace = of_workspace AND r.name = of_name
+    FOR NO KEY UPDATE;
+END
+$guard$;
+
 -- A version comes to a target
 
 -- Whether a grant for this rests on a decision of the same transaction about exactly this, not used before.
@@ -191,64 +223,109 @@ $guard$;
 
 -- MLflow's tables
 
-CREATE FUNCTION @schema@.lockgate_guard_versions() RETURNS trigger
+-- Stages are MLflow's, and what was deleted stays so.
+CREATE FUNCTION @schema@.lockgate_guard_stages() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $guard$
-DECLARE
-    was text;
-    became text;
 BEGIN
-    IF TG_OP <> 'INSERT' THEN
-        was := OLD.current_stage;
+    IF TG_OP = 'UPDATE' AND NEW.current_stage IS NOT DISTINCT FROM OLD.current_stage THEN
+        RETURN NULL;
     END IF;
-    IF TG_OP <> 'DELETE' THEN
-        became := NEW.current_stage;
-    END IF;
-    IF TG_OP = 'INSERT' AND became IS NULL
-       OR became IS DISTINCT FROM was
-          AND became NOT IN ('None', 'Staging', 'Production', 'Archived', 'Deleted_Internal')
-       OR TG_OP = 'UPDATE' AND became IS NULL AND was IS NOT NULL THEN
+    IF NEW.current_stage IS NULL
+       OR NEW.current_stage NOT IN ('None', 'Staging', 'Production', 'Archived', 'Deleted_Internal') THEN
         RAISE check_violation USING MESSAGE = format(
-            '%L is no stage of MLflow''s. The stages are None, Staging, Production and Archived, written so.', became);
+            '%L is no stage of MLflow''s. The stages are None, Staging, Production and Archived, written so.',
+            NEW.current_stage);
     END IF;
+    IF TG_OP = 'UPDATE' AND OLD.current_stage = 'Deleted_Internal' THEN
+        RAISE check_violation USING MESSAGE = format(
+            'Version %s of ''%s'' was deleted and stays so. Register a new version instead.', OLD.version, OLD.name);
+    END IF;
+    RETURN NULL;
+END
+$guard$;
+
+-- A version stays itself: it keeps its number and its model, which it follows when that is renamed, and no other one
+-- takes its place when it is gone.
+CREATE FUNCTION @schema@.lockgate_guard_identity() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $guard$
+BEGIN
     IF TG_OP = 'UPDATE' THEN
-        IF was = 'Deleted_Internal' AND became <> was THEN
-            RAISE check_violation USING MESSAGE = format(
-                'Version %s of ''%s'' was deleted and stays so. Register a new version instead.', OLD.version, OLD.name);
+        IF (NEW.workspace, NEW.name, NEW.version) = (OLD.workspace, OLD.name, OLD.version) THEN
+            RETURN NULL;
         END IF;
-        IF NEW.version <> OLD.version
-           OR (NEW.workspace, NEW.name) IS DISTINCT FROM (OLD.workspace, OLD.name) AND EXISTS (
+        IF NEW.version <> OLD.version OR EXISTS (
                SELECT FROM @schema@.registered_models AS r WHERE r.workspace = OLD.workspace AND r.name = OLD.name) THEN
             RAISE check_violation USING MESSAGE = format(
                 'Version %s of ''%s'' can''t become another one: approvals are about versions by their model and '
                 'number. Register a new version instead.', OLD.version, OLD.name);
         END IF;
-        IF became IS DISTINCT FROM 'Deleted_Internal'
-           AND (NEW.source, NEW.storage_location, NEW.run_id)
-               IS DISTINCT FROM (OLD.source, OLD.storage_location, OLD.run_id)
-           AND (@schema@.lockgate_is_protected('stage:' || was)
-                OR @schema@.lockgate_has_protected_alias(OLD.workspace, OLD.name, OLD.version)
-                OR @schema@.lockgate_is_decided(NEW.workspace, NEW.name, NEW.version)) THEN
+        IF @schema@.lockgate_is_protected('stage:' || OLD.current_stage)
+           OR @schema@.lockgate_has_protected_alias(OLD.workspace::text, OLD.name::text, OLD.version)
+           OR @schema@.lockgate_has_protected_alias(NEW.workspace::text, NEW.name::text, NEW.version) THEN
             RAISE check_violation USING MESSAGE = format(
-                'Version %s of ''%s'' was approved as it is: its source, storage location and run can''t change. '
-                'Register a new version instead.', OLD.version, OLD.name);
+                'Version %s of ''%s'' holds a target that Lockgate protects, so its model can''t be renamed or moved. '
+                'Let somebody with the role releaser clear the target first.', OLD.version, OLD.name);
         END IF;
     END IF;
-    -- With its row, what a protected alias points to would go, or come.
-    IF (TG_OP = 'DELETE' OR became = 'Deleted_Internal' AND became IS DISTINCT FROM was)
-       AND @schema@.lockgate_has_protected_alias(OLD.workspace, OLD.name, OLD.version)
-       OR TG_OP = 'INSERT' AND @schema@.lockgate_has_protected_alias(NEW.workspace, NEW.name, NEW.version) THEN
+    PERFORM @schema@.lockgate_take_turn(NEW.workspace::text, NEW.name::text);
+    IF @schema@.lockgate_is_known(NEW.workspace::text, NEW.name::text, NEW.version) THEN
+        RAISE check_violation USING MESSAGE = format(
+            'There has been a version %s of ''%s'', and no other one takes its place: approvals are about versions by '
+            'their model and number. Register it under another number or name.', NEW.version, NEW.name);
+    END IF;
+    RETURN NULL;
+END
+$guard$;
+
+-- What was approved keeps its content.
+CREATE FUNCTION @schema@.lockgate_guard_content() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $guard$
+BEGIN
+    IF NEW.current_stage IS NOT DISTINCT FROM 'Deleted_Internal'
+       OR (NEW.source, NEW.storage_location, NEW.run_id)
+          IS NOT DISTINCT FROM (OLD.source, OLD.storage_location, OLD.run_id) THEN
+        RETURN NULL;
+    END IF;
+    PERFORM @schema@.lockgate_take_turn(NEW.workspace::text, NEW.name::text);
+    IF @schema@.lockgate_is_protected('stage:' || OLD.current_stage)
+       OR @schema@.lockgate_has_protected_alias(NEW.workspace::text, NEW.name::text, NEW.version)
+       OR @schema@.lockgate_is_decided(NEW.workspace::text, NEW.name::text, NEW.version) THEN
+        RAISE check_violation USING MESSAGE = format(
+            'Version %s of ''%s'' was approved as it is: its source, storage location and run can''t change. '
+            'Register a new version instead.', OLD.version, OLD.name);
+    END IF;
+    RETURN NULL;
+END
+$guard$;
+
+-- A version comes to a stage, or goes from it. With its row, what a protected alias points to would go, or come.
+CREATE FUNCTION @schema@.lockgate_guard_versions() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $guard$
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.current_stage IS NOT DISTINCT FROM OLD.current_stage THEN
+        RETURN NULL;
+    END IF;
+    PERFORM @schema@.lockgate_take_turn(
+        coalesce(NEW.workspace, OLD.workspace)::text, coalesce(NEW.name, OLD.name)::text);
+    IF (TG_OP = 'DELETE' OR NEW.current_stage = 'Deleted_Internal')
+       AND @schema@.lockgate_has_protected_alias(OLD.workspace::text, OLD.name::text, OLD.version)
+       OR TG_OP = 'INSERT'
+       AND @schema@.lockgate_has_protected_alias(NEW.workspace::text, NEW.name::text, NEW.version) THEN
         RAISE check_violation USING MESSAGE = format(
             'Version %s of ''%s'' holds an alias that Lockgate protects. Promote another version in its place first '
             '(`lockgate request`).', coalesce(OLD.version, NEW.version), coalesce(OLD.name, NEW.name));
     END IF;
-    IF became IS DISTINCT FROM was THEN
-        IF was IN ('Staging', 'Production') THEN
-            PERFORM @schema@.lockgate_lose(OLD.workspace, OLD.name, OLD.version, 'stage:' || was);
-        END IF;
-        IF became IN ('Staging', 'Production') THEN
-            PERFORM @schema@.lockgate_gain(NEW.workspace, NEW.name, NEW.version, 'stage:' || became);
-        END IF;
+    IF OLD.current_stage IN ('Staging', 'Production') THEN
+        PERFORM @schema@.lockgate_lose(
+            OLD.workspace::text, OLD.name::text, OLD.version, 'stage:' || OLD.current_stage);
+    END IF;
+    IF NEW.current_stage IN ('Staging', 'Production') THEN
+        PERFORM @schema@.lockgate_gain(
+            NEW.workspace::text, NEW.name::text, NEW.version, 'stage:' || NEW.current_stage);
     END IF;
     RETURN NULL;
 END
@@ -261,23 +338,27 @@ BEGIN
     IF TG_OP = 'UPDATE' THEN
         IF (NEW.alias, NEW.version) = (OLD.alias, OLD.version) AND (
             (NEW.workspace, NEW.name) = (OLD.workspace, OLD.name)
-            -- Its model was renamed, and it goes along.
-            OR NOT EXISTS (SELECT FROM @schema@.registered_models AS r
-                           WHERE r.workspace = OLD.workspace AND r.name = OLD.name)
+            -- Its model was renamed, and it goes along; one that holds a protected alias is not.
+            OR NOT @schema@.lockgate_is_protected('alias:' || OLD.alias) AND NOT EXISTS (
+                SELECT FROM @schema@.registered_models AS r WHERE r.workspace = OLD.workspace AND r.name = OLD.name)
         ) THEN
             RETURN NULL;
         END IF;
     END IF;
     IF TG_OP <> 'INSERT' THEN
-        PERFORM @schema@.lockgate_lose(OLD.workspace, OLD.name, OLD.version, 'alias:' || OLD.alias);
+        PERFORM @schema@.lockgate_take_turn(OLD.workspace::text, OLD.name::text);
+        PERFORM @schema@.lockgate_lose(OLD.workspace::text, OLD.name::text, OLD.version, 'alias:' || OLD.alias);
     END IF;
     IF TG_OP <> 'DELETE' THEN
-        PERFORM @schema@.lockgate_gain(NEW.workspace, NEW.name, NEW.version, 'alias:' || NEW.alias);
+        PERFORM @schema@.lockgate_take_turn(NEW.workspace::text, NEW.name::text);
+        PERFORM @schema@.lockgate_gain(NEW.workspace::text, NEW.name::text, NEW.version, 'alias:' || NEW.alias);
     END IF;
     RETURN NULL;
 END
 $guard$;
 
+-- A model keeps its creation time, by which it is known from one that took its name. What holds a protected target is not
+-- renamed, moved or deleted.
 CREATE FUNCTION @schema@.lockgate_guard_models() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $guard$
@@ -287,14 +368,16 @@ BEGIN
            IS NOT DISTINCT FROM (OLD.workspace, OLD.name, OLD.creation_time) THEN
             RETURN NULL;
         END IF;
-        -- By now what hangs on it may have followed to the new name.
-        IF @schema@.lockgate_holds_protected(NEW.workspace, NEW.name) THEN
+        IF NEW.creation_time IS DISTINCT FROM OLD.creation_time THEN
             RAISE check_violation USING MESSAGE = format(
-                '''%s'' holds a target that Lockgate protects, so it can''t be renamed, moved or made another model. '
-                'Let somebody with the role releaser clear the target first.', OLD.name);
+                '''%s'' keeps its creation time: approvals are about the model of that time. Register another model '
+                'instead.', OLD.name);
         END IF;
     END IF;
-    IF @schema@.lockgate_holds_protected(OLD.workspace, OLD.name) THEN
+    PERFORM @schema@.lockgate_take_turn(OLD.workspace::text, OLD.name::text);
+    -- By now what hangs on it may have followed to the new name.
+    IF @schema@.lockgate_holds_protected(OLD.workspace::text, OLD.name::text)
+       OR TG_OP = 'UPDATE' AND @schema@.lockgate_holds_protected(NEW.workspace::text, NEW.name::text) THEN
         RAISE check_violation USING MESSAGE = format(
             '''%s'' holds a target that Lockgate protects, so it can''t be renamed, moved or deleted. Let somebody '
             'with the role releaser clear the target first.', OLD.name);
@@ -324,7 +407,7 @@ DECLARE
 BEGIN
     IF TG_OP = 'INSERT' THEN
         IF NEW.until IS NULL
-           AND @schema@.lockgate_is_there(NEW.model_id, NEW.version_id, NEW.target)
+           AND @schema@.lockgate_is_there(NEW.model_id::text, NEW.version_id::text, NEW.target::text)
            AND NOT EXISTS (SELECT FROM @schema@.lockgate_holders AS h
                            WHERE h.model_id = NEW.model_id AND h.version_id = NEW.version_id
                              AND h.target = NEW.target AND h.until IS NULL) THEN
@@ -334,7 +417,7 @@ BEGIN
         ended := OLD;
         ended.until := NEW.until;
         IF OLD.until IS NULL AND NEW.until IS NOT NULL AND NEW IS NOT DISTINCT FROM ended
-           AND NOT @schema@.lockgate_is_there(OLD.model_id, OLD.version_id, OLD.target) THEN
+           AND NOT @schema@.lockgate_is_there(OLD.model_id::text, OLD.version_id::text, OLD.target::text) THEN
             RETURN NEW;
         END IF;
     END IF;
@@ -343,6 +426,14 @@ BEGIN
 END
 $guard$;
 
+-- In the order of their names.
+CREATE TRIGGER lockgate_guard_content AFTER UPDATE ON @schema@.model_versions
+    FOR EACH ROW EXECUTE FUNCTION @schema@.lockgate_guard_content();
+CREATE TRIGGER lockgate_guard_identity AFTER INSERT OR UPDATE ON @schema@.model_versions
+    FOR EACH ROW EXECUTE FUNCTION @schema@.lockgate_guard_identity();
+CREATE TRIGGER lockgate_guard_stages AFTER INSERT OR UPDATE ON @schema@.model_versions
+    FOR EACH ROW EXECUTE FUNCTION @schema@.lockgate_guard_stages();
+-- The last one: it makes a version known that comes to a stage.
 CREATE TRIGGER lockgate_guard_versions AFTER INSERT OR UPDATE OR DELETE ON @schema@.model_versions
     FOR EACH ROW EXECUTE FUNCTION @schema@.lockgate_guard_versions();
 CREATE TRIGGER lockgate_guard_aliases AFTER INSERT OR UPDATE OR DELETE ON @schema@.registered_model_aliases
@@ -362,6 +453,9 @@ CREATE TRIGGER lockgate_guard_history_truncation BEFORE TRUNCATE ON @schema@.loc
     FOR EACH STATEMENT EXECUTE FUNCTION @schema@.lockgate_guard_truncation();
 
 -- Also in a session that says it only replays what happened elsewhere (session_replication_role = replica).
+ALTER TABLE @schema@.model_versions ENABLE ALWAYS TRIGGER lockgate_guard_content;
+ALTER TABLE @schema@.model_versions ENABLE ALWAYS TRIGGER lockgate_guard_identity;
+ALTER TABLE @schema@.model_versions ENABLE ALWAYS TRIGGER lockgate_guard_stages;
 ALTER TABLE @schema@.model_versions ENABLE ALWAYS TRIGGER lockgate_guard_versions;
 ALTER TABLE @schema@.registered_model_aliases ENABLE ALWAYS TRIGGER lockgate_guard_aliases;
 ALTER TABLE @schema@.registered_models ENABLE ALWAYS TRIGGER lockgate_guard_models;
@@ -370,25 +464,6 @@ ALTER TABLE @schema@.model_versions ENABLE ALWAYS TRIGGER lockgate_guard_version
 ALTER TABLE @schema@.registered_model_aliases ENABLE ALWAYS TRIGGER lockgate_guard_aliases_truncation;
 ALTER TABLE @schema@.registered_models ENABLE ALWAYS TRIGGER lockgate_guard_models_truncation;
 ALTER TABLE @schema@.lockgate_holders ENABLE ALWAYS TRIGGER lockgate_guard_history_truncation;
-
--- Triggers need nobody's right to call them.
-REVOKE ALL ON FUNCTION
-    @schema@.lockgate_is_protected,
-    @schema@.lockgate_has_protected_alias,
-    @schema@.lockgate_holds_protected,
-    @schema@.lockgate_is_decided,
-    @schema@.lockgate_is_there,
-    @schema@.lockgate_clock,
-    @schema@.lockgate_is_of_now,
-    @schema@.lockgate_allows_gain,
-    @schema@.lockgate_gain,
-    @schema@.lockgate_lose,
-    @schema@.lockgate_guard_versions,
-    @schema@.lockgate_guard_aliases,
-    @schema@.lockgate_guard_models,
-    @schema@.lockgate_guard_truncation,
-    @schema@.lockgate_guard_history
-FROM PUBLIC;
 
 -- The audit log and the decisions are only ever added to.
 
@@ -413,4 +488,3 @@ ALTER TABLE @schema@.lockgate_audit ENABLE ALWAYS TRIGGER lockgate_guard_audit;
 ALTER TABLE @schema@.lockgate_decisions ENABLE ALWAYS TRIGGER lockgate_guard_decisions;
 ALTER TABLE @schema@.lockgate_audit ENABLE ALWAYS TRIGGER lockgate_guard_audit_truncation;
 ALTER TABLE @schema@.lockgate_decisions ENABLE ALWAYS TRIGGER lockgate_guard_decisions_truncation;
-REVOKE ALL ON FUNCTION @schema@.lockgate_guard_record FROM PUBLIC;

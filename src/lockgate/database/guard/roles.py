@@ -7,13 +7,17 @@ from mlflow.store.model_registry.dbmodels.models import Base as RegistryBase
 from mlflow.store.tracking.dbmodels.models import Base as TrackingBase
 from sqlalchemy import Connection, inspect, text
 
-from lockgate.database.guard.differences import schema_of, strange_triggers
+from lockgate.database.guard import script
+from lockgate.database.guard.differences import schema_of
 from lockgate.database.tables import metadata
+from lockgate.errors import BadInput
 
 _MLFLOWS = frozenset({*RegistryBase.metadata.tables, *TrackingBase.metadata.tables})
-#: Of MLflow's tables, those with what is secret: keys of providers, tokens of jobs. A stock server does not start if it
-#: can't read its webhooks; their secrets are encrypted with a key that is not in the database.
+#: Of MLflow's tables, those with what is secret: keys of providers, tokens of jobs.
 SECRET = frozenset({"secrets", "jobs"})
+# Of MLflow's tables, those that others may only read: Lockgate's server calls what they name. A stock server does not
+# start if it can't read them; their secrets are encrypted with a key that is not in the database.
+_READ_ONLY = frozenset({"webhooks", "webhook_events"})
 #: Tables that are only ever added to.
 APPEND_ONLY = frozenset({"lockgate_holders", "lockgate_decisions", "lockgate_audit"})
 _VERSIONS = frozenset({"alembic_version", "lockgate_alembic_version"})
@@ -27,34 +31,29 @@ _SEQUENCES = text("""
       AND t.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('model_versions'))
     ORDER BY 1
 """)
-_FUNCTIONS = text("""
+# MLflow's own, of its triggers, which its migrations replace. One that runs with its owner's rights is not MLflow's.
+_THEIR_FUNCTIONS = text("""
     SELECT DISTINCT p.oid::regprocedure::text FROM pg_proc p
+    JOIN pg_trigger t ON t.tgfoid = p.oid AND NOT t.tgisinternal
+    JOIN pg_class c ON c.oid = t.tgrelid
     WHERE p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('model_versions'))
-      AND (p.proname LIKE 'lockgate\\_%' OR p.oid IN (
-          SELECT t.tgfoid FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-          WHERE NOT t.tgisinternal AND c.relname = ANY(:tables)))
+      AND c.relname = ANY(:tables) AND NOT p.prosecdef AND p.proname NOT LIKE 'lockgate\\_%'
     ORDER BY 1
 """)
-_WRITERS = text("""
-    SELECT c.relname AS table, coalesce(r.rolname, 'PUBLIC') AS role, string_agg(a.privilege_type, ', ') AS rights
-    FROM pg_class c
-    CROSS JOIN LATERAL aclexplode(c.relacl) a
-    LEFT JOIN pg_roles r ON r.oid = a.grantee
-    WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('model_versions'))
-      AND c.relkind = 'r' AND a.grantee <> c.relowner AND r.rolname IS DISTINCT FROM current_user
-      AND (c.relname LIKE 'lockgate\\_%' OR c.relname = ANY(:guarded) AND a.privilege_type = 'TRIGGER')
-    GROUP BY 1, 2 ORDER BY 1, 2
-""")
-_OWNERS = text("""
-    SELECT c.relname AS table, c.relowner::regrole::text AS owner,
-           (SELECT relowner::regrole::text FROM pg_class WHERE oid = to_regclass('model_versions')) AS expected
-    FROM pg_class c
-    WHERE c.relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('model_versions'))
-      AND c.relkind = 'r' AND (c.relname LIKE 'lockgate\\_%' OR c.relname = ANY(:guarded))
-      AND c.relowner <> (SELECT relowner FROM pg_class WHERE oid = to_regclass('model_versions'))
+_STANDING = text("""
+    SELECT r.rolname::text AS name, r.rolsuper AS is_superuser, r.rolcreaterole AS makes_roles,
+           r.rolname = current_user AS is_here,
+           EXISTS (SELECT FROM pg_namespace n WHERE n.nspowner = r.oid AND n.oid = c.relnamespace) AS owns_schema,
+           EXISTS (SELECT FROM pg_database d
+                   WHERE d.datdba = r.oid AND d.datname = current_database()) AS owns_database,
+           ARRAY(SELECT o.rolname::text FROM pg_roles o
+                 WHERE o.rolname = ANY(:roles) AND o.oid <> r.oid AND pg_has_role(r.oid, o.oid, 'MEMBER')
+                 ORDER BY 1) AS member_of
+    FROM pg_roles r, pg_class c
+    WHERE r.rolname = ANY(:bound) AND c.oid = to_regclass('model_versions')
     ORDER BY 1
 """)
-_GUARDED = ["model_versions", "registered_model_aliases", "registered_models"]
+_WHO = text("SELECT current_user::text")
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,35 @@ def set_up(connection: Connection, roles: Roles) -> list[str]:
 
     Returns:
         The roles that were made; they have no password yet.
+
+    Raises:
+        BadInput: if `app` or `others` is there already and may more than it is given here.
     """
+    _check_bound(connection, roles)
     made = [role for role in vars(roles).values() if not connection.execute(_EXISTS, {"name": role}).scalar_one()]
     for statement in _statements(connection, roles, made):
         connection.exec_driver_sql(statement.replace("%", "%%"))
     return made
+
+
+def _check_bound(connection: Connection, roles: Roles) -> None:
+    """Refuse roles whom the guard would not bind."""
+    named = {"roles": [roles.owner, roles.app, roles.others], "bound": [roles.app, roles.others]}
+    for row in connection.execute(_STANDING, named):
+        reasons = {
+            "is a superuser": row.is_superuser,
+            "may make roles (CREATEROLE)": row.makes_roles,
+            "is who runs this": row.is_here,
+            "owns the schema of the tables": row.owns_schema,
+            "owns the database": row.owns_database,
+            f"is a member of {' and '.join(row.member_of)}": bool(row.member_of),
+        }
+        found = [reason for reason, is_so in reasons.items() if is_so]
+        if found:
+            raise BadInput(
+                f"The role {row.name} can't be one of those that the guard is there for: it {' and '.join(found)}. "
+                "Take that away, or name another role (--app, --others)."
+            )
 
 
 def _statements(connection: Connection, roles: Roles, made: Iterable[str]) -> Iterator[str]:
@@ -94,8 +117,11 @@ def _statements(connection: Connection, roles: Roles, made: Iterable[str]) -> It
     ours = sorted(there & set(metadata.tables))
     tables = [*theirs, *ours, *sorted(there & _VERSIONS)]
     yield from (f"CREATE ROLE {quote(role)} LOGIN" for role in made)
-    yield f"GRANT {owner} TO CURRENT_USER"
+    if connection.execute(_WHO).scalar_one() != roles.owner:
+        yield f"GRANT {owner} TO CURRENT_USER"
     yield f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC"
+    # Whoever may create there could give the guard's functions namesakes.
+    yield f"REVOKE ALL ON SCHEMA {schema} FROM {app}, {others}"
     yield f"GRANT USAGE, CREATE ON SCHEMA {schema} TO {owner}"
     yield f"GRANT USAGE ON SCHEMA {schema} TO {app}, {others}"
     for table in tables:
@@ -104,10 +130,11 @@ def _statements(connection: Connection, roles: Roles, made: Iterable[str]) -> It
         yield f"REVOKE ALL ON {name} FROM PUBLIC, {app}, {others}"
         yield f"GRANT {_rights_of_app(table)} ON {name} TO {app}"
         if table in theirs and table not in SECRET:
-            yield f"GRANT SELECT, INSERT, UPDATE, DELETE ON {name} TO {others}"
+            yield f"GRANT {_rights_of_others(table)} ON {name} TO {others}"
     if "alembic_version" in there:
         yield f"GRANT SELECT ON {schema}.alembic_version TO {others}"
-    for function in connection.execute(_FUNCTIONS, {"tables": tables}).scalars():
+    ours_by_signature = [function.signature for function in script.functions(schema)]
+    for function in [*ours_by_signature, *connection.execute(_THEIR_FUNCTIONS, {"tables": theirs}).scalars()]:
         yield f"ALTER FUNCTION {function} OWNER TO {owner}"
     for whose, readers in ((theirs, f"{app}, {others}"), (ours, app)):
         for sequence in connection.execute(_SEQUENCES, {"tables": whose}).scalars():
@@ -121,17 +148,5 @@ def _rights_of_app(table: str) -> str:
     return "SELECT, INSERT" if table in APPEND_ONLY else "SELECT, INSERT, UPDATE, DELETE"
 
 
-def who_else_may(connection: Connection) -> list[str]:
-    """Return what roles other than the owner and the one that is connected may do that the guard rests on."""
-    if connection.dialect.name != "postgresql":
-        return []
-    told = strange_triggers(connection)
-    told += [
-        f"{row.role} may {row.rights} on {row.table}. Take that away (REVOKE), or run `lockgate init-db`."
-        for row in connection.execute(_WRITERS, {"guarded": _GUARDED})
-    ]
-    told += [
-        f"{row.table} belongs to {row.owner}, model_versions to {row.expected}. `lockgate init-db` gives both to one."
-        for row in connection.execute(_OWNERS, {"guarded": _GUARDED})
-    ]
-    return told
+def _rights_of_others(table: str) -> str:
+    return "SELECT" if table in _READ_ONLY else "SELECT, INSERT, UPDATE, DELETE"

@@ -11,7 +11,9 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 _SCHEMA = "@schema@"
 _FUNCTION = re.compile(
-    r"CREATE FUNCTION @schema@\.(?P<name>\w+)\(.*?(?P<head>LANGUAGE .*?)AS \$guard\$(?P<body>.*?)\$guard\$;", re.DOTALL
+    r"CREATE FUNCTION @schema@\.(?P<name>\w+)\((?P<arguments>[^)]*)\)\s*RETURNS (?P<head>.*?)"
+    r"AS \$guard\$(?P<body>.*?)\$guard\$;",
+    re.DOTALL,
 )
 _TRIGGER = re.compile(
     r"CREATE TRIGGER (?P<name>\w+) (?P<when>BEFORE|AFTER) (?P<events>[A-Z ]+) ON @schema@\.(?P<table>\w+)\s+"
@@ -27,6 +29,8 @@ class Function:
     """A function on PostgreSQL."""
 
     name: str
+    #: Its name and the types of its arguments, by which PostgreSQL knows it from others of its name.
+    signature: str
     body: str
     language: str
     #: Whether it runs with the rights of its owner.
@@ -70,12 +74,17 @@ def functions(schema: str) -> tuple[Function, ...]:
     return tuple(
         Function(
             found["name"],
+            f"{schema}.{found['name']}({_types(found['arguments'])})".replace(_SCHEMA, schema),
             found["body"].replace(_SCHEMA, schema),
-            found["head"].split()[1],
+            found["head"].partition("LANGUAGE ")[2].split()[0],
             "SECURITY DEFINER" in found["head"],
         )
         for found in _FUNCTION.finditer(_text("postgresql"))
     )
+
+
+def _types(arguments: str) -> str:
+    return ", ".join(argument.split(maxsplit=1)[1] for argument in arguments.split(", ") if argument)
 
 
 @functools.cache

@@ -18,6 +18,15 @@ CREATE VIEW lockgate_known AS
     LEFT JOIN lockgate_versions AS v ON v.model_id = m.id AND v.number = s.version
     WHERE m.deleted_at IS NULL;
 
+-- Numbers that versions have had whom we know: nothing else takes their place. A model that was made under a known name is
+-- another one, with a creation time of its own; without `PRAGMA foreign_keys` versions may be there before their model.
+CREATE VIEW lockgate_numbers AS
+    SELECT m.workspace, m.name, v.number AS version FROM lockgate_models AS m
+    JOIN lockgate_versions AS v ON v.model_id = m.id
+    WHERE m.deleted_at IS NULL AND NOT EXISTS (
+        SELECT 1 FROM registered_models AS r
+        WHERE r.workspace = m.workspace AND r.name = m.name AND coalesce(r.creation_time, 0) <> m.created_at);
+
 -- What protected targets hold.
 CREATE VIEW lockgate_protected_holders AS
     SELECT a.workspace, a.name, a.version, p.target FROM registered_model_aliases AS a
@@ -122,18 +131,69 @@ CREATE TRIGGER lockgate_guard_lose INSTEAD OF INSERT ON lockgate_lose BEGIN
                         WHERE v.model_id = lockgate_grants.model_id AND v.number = NEW.version);
 END;
 
--- Versions
+-- Stages are MLflow's, and what was deleted stays so
 
-CREATE TRIGGER lockgate_guard_versions_coming BEFORE INSERT ON model_versions BEGIN
-    SELECT RAISE(ABORT, 'There is a version of this number, and no other one takes its place: approvals are about versions by their model and number. Register a new version instead.')
-    WHERE EXISTS (SELECT 1 FROM model_versions
-                  WHERE workspace = NEW.workspace AND name = NEW.name AND version = NEW.version);
+CREATE TRIGGER lockgate_guard_stages_coming BEFORE INSERT ON model_versions
+WHEN NEW.current_stage IS NULL
+  OR NEW.current_stage NOT IN ('None', 'Staging', 'Production', 'Archived', 'Deleted_Internal') BEGIN
+    SELECT RAISE(ABORT, 'This is no stage of MLflow''s. The stages are None, Staging, Production and Archived, written so.');
+END;
+
+CREATE TRIGGER lockgate_guard_stages_changing BEFORE UPDATE ON model_versions
+WHEN NEW.current_stage IS NOT OLD.current_stage BEGIN
     SELECT RAISE(ABORT, 'This is no stage of MLflow''s. The stages are None, Staging, Production and Archived, written so.')
     WHERE NEW.current_stage IS NULL
        OR NEW.current_stage NOT IN ('None', 'Staging', 'Production', 'Archived', 'Deleted_Internal');
-    SELECT RAISE(ABORT, 'An alias that Lockgate protects points to this number. Promote another version in its place first (`lockgate request`).')
+    SELECT RAISE(ABORT, 'This version was deleted and stays so. Register a new version instead.')
+    WHERE OLD.current_stage = 'Deleted_Internal';
+END;
+
+-- A version stays itself
+
+CREATE TRIGGER lockgate_guard_identity_coming BEFORE INSERT ON model_versions
+-- `INSERT OR REPLACE` would run no trigger for the row that it replaces.
+WHEN EXISTS (SELECT 1 FROM model_versions
+             WHERE workspace = NEW.workspace AND name = NEW.name AND version = NEW.version)
+  OR EXISTS (SELECT 1 FROM lockgate_numbers
+             WHERE workspace = NEW.workspace AND name = NEW.name AND version = NEW.version) BEGIN
+    SELECT RAISE(ABORT, 'There has been a version of this number, and no other one takes its place: approvals are about versions by their model and number. Register it under another number or name.');
+END;
+
+CREATE TRIGGER lockgate_guard_identity_changing BEFORE UPDATE ON model_versions
+WHEN NEW.workspace IS NOT OLD.workspace OR NEW.name IS NOT OLD.name OR NEW.version IS NOT OLD.version BEGIN
+    SELECT RAISE(ABORT, 'A version can''t become another one: approvals are about versions by their model and number. Register a new version instead.')
+    WHERE NEW.version IS NOT OLD.version
+       OR EXISTS (SELECT 1 FROM registered_models WHERE workspace = OLD.workspace AND name = OLD.name);
+    SELECT RAISE(ABORT, 'This version holds a target that Lockgate protects, so its model can''t be renamed or moved. Let somebody with the role releaser clear the target first.')
     WHERE EXISTS (SELECT 1 FROM lockgate_protected_holders
+                  WHERE version = OLD.version
+                    AND (workspace, name) IN (VALUES (OLD.workspace, OLD.name), (NEW.workspace, NEW.name)));
+    SELECT RAISE(ABORT, 'There has been a version of this number, and no other one takes its place: approvals are about versions by their model and number. Register it under another number or name.')
+    WHERE EXISTS (SELECT 1 FROM model_versions
+                  WHERE workspace = NEW.workspace AND name = NEW.name AND version = NEW.version)
+       OR EXISTS (SELECT 1 FROM lockgate_numbers
                   WHERE workspace = NEW.workspace AND name = NEW.name AND version = NEW.version);
+END;
+
+-- What was approved keeps its content
+
+CREATE TRIGGER lockgate_guard_content BEFORE UPDATE ON model_versions
+WHEN NEW.current_stage IS NOT 'Deleted_Internal'
+ AND (NEW.source IS NOT OLD.source OR NEW.storage_location IS NOT OLD.storage_location OR NEW.run_id IS NOT OLD.run_id)
+BEGIN
+    SELECT RAISE(ABORT, 'This version was approved as it is: its source, storage location and run can''t change. Register a new version instead.')
+    WHERE EXISTS (SELECT 1 FROM lockgate_protected_holders
+                  WHERE workspace = OLD.workspace AND name = OLD.name AND version = OLD.version)
+       OR EXISTS (SELECT 1 FROM lockgate_decided
+                  WHERE workspace = OLD.workspace AND name = OLD.name AND version = OLD.version);
+END;
+
+-- A version comes to a stage, or goes from it; with its row, what a protected alias points to would go, or come
+
+CREATE TRIGGER lockgate_guard_versions_coming BEFORE INSERT ON model_versions
+WHEN EXISTS (SELECT 1 FROM lockgate_protected_holders
+             WHERE workspace = NEW.workspace AND name = NEW.name AND version = NEW.version) BEGIN
+    SELECT RAISE(ABORT, 'An alias that Lockgate protects points to this number. Promote another version in its place first (`lockgate request`).');
 END;
 
 CREATE TRIGGER lockgate_guard_versions_came AFTER INSERT ON model_versions
@@ -142,28 +202,10 @@ WHEN NEW.current_stage IN ('Staging', 'Production') BEGIN
     VALUES (NEW.workspace, NEW.name, NEW.version, 'stage:' || NEW.current_stage);
 END;
 
-CREATE TRIGGER lockgate_guard_versions_changing BEFORE UPDATE ON model_versions BEGIN
-    SELECT RAISE(ABORT, 'This is no stage of MLflow''s. The stages are None, Staging, Production and Archived, written so.')
-    WHERE NEW.current_stage IS NOT OLD.current_stage
-      AND (NEW.current_stage IS NULL
-        OR NEW.current_stage NOT IN ('None', 'Staging', 'Production', 'Archived', 'Deleted_Internal'));
-    SELECT RAISE(ABORT, 'This version was deleted and stays so. Register a new version instead.')
-    WHERE OLD.current_stage = 'Deleted_Internal' AND NEW.current_stage <> 'Deleted_Internal';
-    SELECT RAISE(ABORT, 'A version can''t become another one: approvals are about versions by their model and number. Register a new version instead.')
-    WHERE NEW.version IS NOT OLD.version
-       OR (NEW.workspace IS NOT OLD.workspace OR NEW.name IS NOT OLD.name) AND EXISTS (
-           SELECT 1 FROM registered_models WHERE workspace = OLD.workspace AND name = OLD.name);
-    SELECT RAISE(ABORT, 'This version was approved as it is: its source, storage location and run can''t change. Register a new version instead.')
-    WHERE NEW.current_stage IS NOT 'Deleted_Internal'
-      AND (NEW.source IS NOT OLD.source OR NEW.storage_location IS NOT OLD.storage_location
-        OR NEW.run_id IS NOT OLD.run_id)
-      AND (EXISTS (SELECT 1 FROM lockgate_protected_holders
-                   WHERE workspace = OLD.workspace AND name = OLD.name AND version = OLD.version)
-        OR EXISTS (SELECT 1 FROM lockgate_decided
-                   WHERE workspace = OLD.workspace AND name = OLD.name AND version = OLD.version));
+CREATE TRIGGER lockgate_guard_versions_changing BEFORE UPDATE ON model_versions
+WHEN NEW.current_stage = 'Deleted_Internal' AND OLD.current_stage IS NOT 'Deleted_Internal' BEGIN
     SELECT RAISE(ABORT, 'This version holds a target that Lockgate protects. Promote another version in its place first (`lockgate request`).')
-    WHERE NEW.current_stage = 'Deleted_Internal' AND OLD.current_stage IS NOT 'Deleted_Internal'
-      AND EXISTS (SELECT 1 FROM lockgate_protected_holders
+    WHERE EXISTS (SELECT 1 FROM lockgate_protected_holders
                   WHERE workspace = OLD.workspace AND name = OLD.name AND version = OLD.version);
 END;
 
@@ -198,9 +240,10 @@ END;
 
 CREATE TRIGGER lockgate_guard_aliases_changed AFTER UPDATE ON registered_model_aliases
 WHEN NEW.alias IS NOT OLD.alias OR NEW.version IS NOT OLD.version
-  -- If its model was renamed, it goes along.
+  -- If its model was renamed, it goes along; one that holds a protected alias is not.
   OR (NEW.workspace IS NOT OLD.workspace OR NEW.name IS NOT OLD.name)
-     AND EXISTS (SELECT 1 FROM registered_models WHERE workspace = OLD.workspace AND name = OLD.name)
+     AND (EXISTS (SELECT 1 FROM registered_models WHERE workspace = OLD.workspace AND name = OLD.name)
+       OR EXISTS (SELECT 1 FROM lockgate_protected WHERE target = 'alias:' || OLD.alias))
 BEGIN
     INSERT INTO lockgate_lose (workspace, name, version, target)
     VALUES (OLD.workspace, OLD.name, OLD.version, 'alias:' || OLD.alias);
@@ -215,17 +258,23 @@ END;
 
 -- Models
 
+-- Versions and aliases that are there before their model, without `PRAGMA foreign_keys`, are another one's.
 CREATE TRIGGER lockgate_guard_models_coming BEFORE INSERT ON registered_models
-WHEN EXISTS (SELECT 1 FROM lockgate_protected_holders WHERE workspace = NEW.workspace AND name = NEW.name) BEGIN
-    SELECT RAISE(ABORT, 'There is a model of this name that holds a target that Lockgate protects. Choose another name.');
+WHEN EXISTS (SELECT 1 FROM model_versions WHERE workspace = NEW.workspace AND name = NEW.name)
+  OR EXISTS (SELECT 1 FROM registered_model_aliases WHERE workspace = NEW.workspace AND name = NEW.name) BEGIN
+    SELECT RAISE(ABORT, 'There are versions of this name already, of another model: approvals are about versions by their model and number. Choose another name.');
 END;
 
 CREATE TRIGGER lockgate_guard_models_changing BEFORE UPDATE ON registered_models
-WHEN (NEW.workspace IS NOT OLD.workspace OR NEW.name IS NOT OLD.name OR NEW.creation_time IS NOT OLD.creation_time)
- AND EXISTS (SELECT 1 FROM lockgate_protected_holders
-             WHERE (workspace, name) IN (VALUES (OLD.workspace, OLD.name), (NEW.workspace, NEW.name)))
-BEGIN
-    SELECT RAISE(ABORT, 'This model holds a target that Lockgate protects, so it can''t be renamed, moved or made another model. Let somebody with the role releaser clear the target first.');
+WHEN NEW.workspace IS NOT OLD.workspace OR NEW.name IS NOT OLD.name OR NEW.creation_time IS NOT OLD.creation_time BEGIN
+    SELECT RAISE(ABORT, 'A model keeps its creation time: approvals are about the model of that time. Register another model instead.')
+    WHERE NEW.creation_time IS NOT OLD.creation_time;
+    SELECT RAISE(ABORT, 'This model holds a target that Lockgate protects, so it can''t be renamed or moved. Let somebody with the role releaser clear the target first.')
+    WHERE EXISTS (SELECT 1 FROM lockgate_protected_holders
+                  WHERE (workspace, name) IN (VALUES (OLD.workspace, OLD.name), (NEW.workspace, NEW.name)));
+    SELECT RAISE(ABORT, 'There are versions of this name already, of another model: approvals are about versions by their model and number. Choose another name.')
+    WHERE EXISTS (SELECT 1 FROM model_versions WHERE workspace = NEW.workspace AND name = NEW.name)
+       OR EXISTS (SELECT 1 FROM registered_model_aliases WHERE workspace = NEW.workspace AND name = NEW.name);
 END;
 
 CREATE TRIGGER lockgate_guard_models_going BEFORE DELETE ON registered_models
