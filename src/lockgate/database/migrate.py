@@ -58,7 +58,7 @@ def prepare_database(uri: str) -> None:
         Refused: if ours must be upgraded, and the database's role may not.
     """
     engine = engine_for(uri)
-    with _turn(engine):
+    with turn(engine):
         # MLflow's migrations rebuild tables on SQLite and must not run on our engine, which enforces foreign keys.
         mlflow_engine = create_sqlalchemy_engine_with_retry(uri)
         try:
@@ -79,8 +79,8 @@ def alone(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def _turn(engine: Engine) -> Iterator[None]:
-    """Keep other servers from preparing the same database at the same time."""
+def turn(engine: Engine) -> Iterator[None]:
+    """Keep other servers from preparing the same database at the same time. Not to be taken twice, nor with `alone`."""
     if engine.dialect.name != "postgresql":
         yield  # a file, where MLflow's own lock on a file serves for its tables, and writing itself for ours
         return

@@ -15,13 +15,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.server import _UVICORN_LOG_CONFIG
 from packaging.specifiers import SpecifierSet
 from rich.console import Console
+from sqlalchemy import Engine
 
 from lockgate import __version__
 from lockgate.access.principals import LOCKGATE, calling
 from lockgate.binding import Binding
 from lockgate.database.engine import engine_for, now, real_uri
 from lockgate.database.guard.placing import put_in_place
-from lockgate.database.migrate import Schema, prepare_database, schema_of
+from lockgate.database.migrate import Schema, prepare_database, schema_of, turn
 from lockgate.errors import BadInput, LockgateError
 from lockgate.identity_file import identity_file
 from lockgate.registry.adoption import adopt_all
@@ -109,6 +110,12 @@ def _prepare(policy_file: str | None, token: str | None) -> str | None:
     wrong = put_in_place(registry) if schema_of(engine) is Schema.CURRENT else []
     if wrong:
         _console.print(f"Put the guard into the database. {' '.join(wrong[:3])}", markup=False)
+    # Servers that start together find what the first of them has written.
+    with turn(engine):
+        return _furnish(engine, policy_file, token)
+
+
+def _furnish(engine: Engine, policy_file: str | None, token: str | None) -> str | None:
     with transaction(engine) as session:
         adopted = adopt_all(session, now(session))
     if adopted:
