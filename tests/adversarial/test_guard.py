@@ -232,6 +232,14 @@ def test_a_grant_lets_exactly_one_move_through(fresh: Database) -> None:
     [
         pytest.param(forge("'alias:canary', v.id"), id="decided about another target"),
         pytest.param(forge("'alias:champion', 'fraud3'"), id="decided about another version"),
+        pytest.param(
+            [*(one.replace("alias:champion", "alias:canary") for one in forge(FITS)[:2]), *forge(FITS)[2:]],
+            id="decided and granted for another target",
+        ),
+        pytest.param(
+            [*(one.replace("v.number = 2", "v.number = 3") for one in forge(FITS)[:2]), *forge(FITS)[2:]],
+            id="decided and granted for another version",
+        ),
         pytest.param(forge("'alias:champion', NULL"), id="decided to clear it"),
         pytest.param(forge(FITS, digest="sha256:b"), id="decided on other evidence"),
         pytest.param(forge(FITS)[:-1], id="no grant to take the other out"),
@@ -271,6 +279,13 @@ def test_a_decision_is_good_for_one_move(fresh: Database) -> None:
     again = [statement.replace("'gain'", "'loss'") for statement in grants()[:1]]
     with pytest.raises(DBAPIError, match="Lockgate protects"):
         fresh.run(*again, "DELETE FROM registered_model_aliases WHERE alias = 'champion'", *grants(), INSERT_BACK)
+
+
+def test_nor_for_two_within_its_own_transaction(fresh: Database) -> None:
+    decided, gain, loss = forge(FITS)
+    back = [gain.replace("'gain'", "'loss'"), "DELETE FROM registered_model_aliases WHERE alias = 'champion'"]
+    with pytest.raises(DBAPIError, match="comes there only by an approved"):
+        fresh.run(decided, gain, loss, MOVE, *back, gain, INSERT_BACK)
 
 
 INSERT_BACK = ALIAS.format(alias="champion", version=2)

@@ -353,6 +353,9 @@ def test_an_approval_is_not_for_a_model_recreated_under_the_name(house: House) -
     act(house, "bot", asked, "promote", 409)
     with house.acting_as("bot") as client:
         assert "needs 1 more approval" in refusal(client, target.model, "1", PRODUCTION).message
+    # Nor if the deletion had not ended it.
+    house.sql(f"UPDATE lockgate_requests SET state = 'approved' WHERE id = {asked['id']}")
+    assert "renamed or deleted meanwhile" in act(house, "bot", asked, "promote", 409)["message"]
 
 
 @pytest.mark.parametrize(
