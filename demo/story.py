@@ -191,7 +191,7 @@ def look_back(steps: Steps, good: Trained, better: Trained) -> None:
         == [
             (good.version, "promotion", "release-bot", ["sonia"]),
             (better.version, "promotion", "release-bot", ["sonia"]),
-            (good.version, "rollback", "sonia", []),
+            (good.version, "rollback", "sonia", ["sonia"]),
         ],
         f"The history is another one: {held}",
     )
