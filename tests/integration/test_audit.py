@@ -223,7 +223,7 @@ def test_an_entry_that_was_forged_with_its_hash_is_not_signed(house: House) -> N
     fits = line_hash(line.replace('"actor":"sue"', '"actor":"sam"'))
     with forged(house, "lockgate_audit", f"id = {number}", actor="sam", hash=fits):
         said = house.call("vic", "GET", f"/requests/{request}/bundle", status=409)["message"]
-        assert f"Entry {number} of the audit log is not what was chained" in said
+        assert f"Entry {number:,} of the audit log is not what was chained" in said
 
 
 def test_evidence_that_was_forged_with_its_digest_is_not_signed(house: House) -> None:

@@ -55,6 +55,7 @@ def test_what_a_deleted_model_served_is_not_forgotten(house: House) -> None:
     (held,) = house.call("vic", "GET", f"/models/{model}/history")["history"]
     assert (held["target"], held["version"]) == ("alias:canary", "1")
     assert held["to"] is not None
+    assert held["model_deleted"]
     house.new_model(model)
     assert house.call("vic", "GET", f"/models/{model}/history")["history"] == [held]
 

@@ -254,7 +254,7 @@ def test_rollback_is_for_operators_with_a_reason_and_something_to_go_back_to(hou
     assert [(h["version"], h["how"], h["by"], h["approved_by"]) for h in held] == [
         ("1", "promotion", "bot", ["sue"]),
         ("2", "promotion", "bot", ["sue"]),
-        ("1", "rollback", "oz", []),
+        ("1", "rollback", "oz", ["sue"]),
     ]
     assert held[2]["reason"] == "users complain"
     then = held[1]["from"]

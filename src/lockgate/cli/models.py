@@ -109,4 +109,5 @@ def _decision(held: dict[str, Any]) -> str:
     evidence = f" on evidence {held['evidence_digest']}" if held["evidence_digest"] else ""
     request = f" ({held['request_url']})" if held["request_url"] else ""
     reason = f": {held['reason']}" if held["reason"] else ""
-    return f"{held['how']}{by}{approved}{evidence}{request}{reason}"
+    deleted = " [of a model of this name that was deleted since]" if held["model_deleted"] else ""
+    return f"{held['how']}{by}{approved}{evidence}{request}{reason}{deleted}"

@@ -52,6 +52,8 @@ class Tenure:
     decision_id: int | None = None
     evidence_digest: str = ""
     approvers: tuple[str, ...] = ()
+    #: Whether its model was deleted since: another one may have the name now.
+    model_deleted: bool = False
 
     def lasted(self, at: datetime) -> bool:
         """Say whether the target held the version at a moment."""

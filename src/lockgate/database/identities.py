@@ -52,10 +52,12 @@ def model(session: Session, workspace: str, name: str) -> Model | None:
     return Model(row.id, row.workspace, row.name, row.created_at) if row else None
 
 
-def models_called(session: Session, workspace: str, name: str) -> list[Model]:
-    """Return the living model of this name, and those that had it when they were deleted."""
-    called = select(models).where(models.c.workspace == workspace, models.c.name == name)
-    return [Model(row.id, row.workspace, row.name, row.created_at) for row in session.execute(called)]
+def models_called(session: Session, workspace: str, name: str) -> dict[str, bool]:
+    """Return the ids of the living model of this name and of those that had it when they were deleted, and whether
+    each was.
+    """
+    called = select(models.c.id, models.c.deleted_at).where(models.c.workspace == workspace, models.c.name == name)
+    return {row.id: row.deleted_at is not None for row in session.execute(called)}
 
 
 def all_names(session: Session) -> dict[tuple[str, str], int]:

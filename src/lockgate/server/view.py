@@ -181,6 +181,7 @@ def tenure(held: Tenure, base_url: str) -> TenureView:
         request_id=held.request_id,
         request_url=f"{base_url}/lockgate/requests/{held.request_id}" if held.request_id is not None else None,
         reason=held.reason,
+        model_deleted=held.model_deleted,
     )
 
 

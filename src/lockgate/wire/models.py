@@ -52,6 +52,8 @@ class TenureView(BaseModel):
     request_id: int | None
     request_url: str | None
     reason: str
+    #: Whether it was a model of this name that was deleted since.
+    model_deleted: bool
 
 
 class HistoryView(BaseModel):

@@ -35,7 +35,11 @@ def model_history(stores: Stores, name: str, target: Target | None, at: datetime
         called = identities.models_called(session, stores.registry.workspace, name)
         if not called:
             raise NotFound(f"Registered Model with name={name} not found")
-        found = [tenure for model in called for tenure in _of_model(session, model.id, target)]
+        found = [
+            replace(tenure, model_deleted=is_deleted)
+            for model_id, is_deleted in called.items()
+            for tenure in _of_model(session, model_id, target)
+        ]
     held = sorted(found, key=lambda tenure: tenure.since)
     return [tenure for tenure in held if at is None or tenure.lasted(at)]
 
