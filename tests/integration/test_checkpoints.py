@@ -33,7 +33,7 @@ from lockgate.witnesses.webhook import Webhook
 from lockgate.witnesses.witness import Unreachable
 from lockgate.workflow.checkpoints import Checkpointer, Schedule, check_start
 from lockgate.workflow.signing import signer
-from lockgate.workflow.testimony import troubles
+from lockgate.workflow.testimony import check_uncontradicted, troubles
 from tests.conftest import BACKENDS
 from tests.logs import new_log
 
@@ -188,6 +188,9 @@ def test_a_forged_restore_excuses_nothing(engine: Engine, tmp_path: Path) -> Non
     with pytest.raises(BadInput, match=f"is of entry {reached}: it was cut off"):
         check_start(engine, kept, "")
     assert run(kept, engine) == 0
+    # Nor does anybody get a signature for it who asks.
+    with pytest.raises(Conflict, match="nothing is signed"):
+        check_uncontradicted(engine, kept.uris, signer(engine))
 
 
 def log_id(engine: Engine) -> str:

@@ -16,7 +16,12 @@ def test_the_history_says_who_approved_on_what_evidence(house: House) -> None:
     assert (held["how"], held["by"], held["approved_by"]) == ("promotion", "bot", ["sue"])
     assert held["evidence_digest"] == done["evidence"]["digest"]
     assert held["request_url"] == done["url"]
+    assert held["from"] in house.cli("vic", "history", model).stdout
     told = house.cli("vic", "history", model, "--at", held["from"]).stdout
+    assert f"(decision {held['decision_id']})" in told
+    before = house.cli("vic", "history", model, "--target", "alias:champion", "--at", "2020-01-01T00:00:00Z").stdout
+    assert "alias:champion of" in before
+    assert "held no version at 2020" in before
     assert done["evidence"]["digest"] in told
     assert done["url"] in told
 

@@ -86,6 +86,12 @@ def test_a_key_belongs_to_one_call_of_one_principal(house: House) -> None:
         assert "such as a UUID" in malformed.json()["message"]
 
 
+def test_two_keys_in_one_call_are_refused(house: House) -> None:
+    headers = [(KEY, str(uuid.uuid4())), (KEY, str(uuid.uuid4()))]
+    told = house.http("oz").post("/api/lockgate/v1/holds", json={}, headers=headers)
+    assert (told.status_code, "more than one was sent" in told.text) == (400, True)
+
+
 def test_refusals_on_record_are_answered_the_same_and_others_made_anew(house: House) -> None:
     model = house.new_model()
     number = house.ask(model, "1", TARGET)["id"]

@@ -29,7 +29,7 @@ def doctor(repair: bool, remove_guard: bool, backend_store_uri: str | None, as_j
     checkpoints contradicts the log or can't be asked.
 
     `--remove-guard` asks no server, but the database itself; stop `lockgate server` first, which is not ready without a
-    guard and puts it back when it starts.
+    guard and puts it back when it starts, if its role owns the tables; else `lockgate init-db` does.
     """
     if remove_guard:
         _remove(backend_store_uri)
@@ -41,7 +41,7 @@ def doctor(repair: bool, remove_guard: bool, backend_store_uri: str | None, as_j
     else:
         for sentence in [*found["guard"], *found["access"], *found["checkpoints"], *found["notes"]]:
             say(sentence)
-        if found["ok"]:
+        if not found["guard"]:
             say(f"The guard in the database is as it should be ({found['fingerprint'][:12]}).")
         rows = (
             (one["workspace"], one["model"], one["target"], one["version"], shown_at(one["since"]), one["why"])
@@ -58,7 +58,10 @@ def _remove(uri: str | None) -> None:
         raise click.UsageError("Say which database: --backend-store-uri URI.")
     # It needs the whole of MLflow, which no other command imports.
     importlib.import_module("lockgate.server.remove_guard").remove_guard(uri)
-    say("The guard is gone: whoever may write to the database can move any target. `lockgate server` puts it back.")
+    say(
+        "The guard is gone: whoever may write to the database can move any target. `lockgate server` puts it back, or "
+        "`lockgate init-db` where its role does not own the tables."
+    )
 
 
 @click.command("init-db")

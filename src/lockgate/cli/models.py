@@ -5,7 +5,6 @@ from urllib.parse import quote
 
 import click
 
-from lockgate.cli.output import at as shown_at
 from lockgate.cli.output import command, connect, say, show_json, table
 from lockgate.cli.waiting import call_when_hashed
 
@@ -93,14 +92,22 @@ def history(model: str, target: str | None, at: str | None, as_json: bool) -> No
         (
             held["target"],
             held["version"],
-            shown_at(held["from"]),
-            shown_at(held["to"]) or "now",
+            held["from"],
+            held["to"] or "now",
             _decision(held),
         )
         for held in found["history"]
     )
     headings = ("TARGET", "VERSION", "FROM", "TO", "BY WHOSE DECISION")
-    table(headings, rows, f"No target of {model} has held a version.")
+    table(headings, rows, _nothing(model, target, at))
+
+
+def _nothing(model: str, target: str | None, at: str | None) -> str:
+    if target is None and at is None:
+        return f"No target of {model} has held a version."
+    return (
+        f"{target or 'No target'} of {model} held {'no' if target else 'a'} version{f' at {at}' if at else ' so far'}."
+    )
 
 
 def _decision(held: dict[str, Any]) -> str:
@@ -110,4 +117,5 @@ def _decision(held: dict[str, Any]) -> str:
     request = f" ({held['request_url']})" if held["request_url"] else ""
     reason = f": {held['reason']}" if held["reason"] else ""
     deleted = " [of a model of this name that was deleted since]" if held["model_deleted"] else ""
-    return f"{held['how']}{by}{approved}{evidence}{request}{reason}{deleted}"
+    decision = f" (decision {held['decision_id']})" if held["decision_id"] is not None else ""
+    return f"{held['how']}{decision}{by}{approved}{evidence}{request}{reason}{deleted}"

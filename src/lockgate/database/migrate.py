@@ -16,7 +16,7 @@ from mlflow.store.db.utils import (
 )
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import Connection, Engine, select, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from lockgate.database.engine import MIGRATES, engine_for
 from lockgate.database.tables import writers
@@ -54,10 +54,11 @@ def prepare_database(uri: str) -> None:
 
     Raises:
         MlflowException: if MLflow's schema is not the one of the installed MLflow.
-        BadInput: if our schema is too new for this code.
+        BadInput: if our schema is too new for this code, or the database can't be reached.
         Refused: if ours must be upgraded, and the database's role may not.
     """
     engine = engine_for(uri)
+    _check_reachable(engine)
     with turn(engine):
         # MLflow's migrations rebuild tables on SQLite and must not run on our engine, which enforces foreign keys.
         mlflow_engine = create_sqlalchemy_engine_with_retry(uri)
@@ -68,6 +69,16 @@ def prepare_database(uri: str) -> None:
             mlflow_engine.dispose()
         with engine.execution_options(**{MIGRATES: True}).begin() as connection:
             _migrate(connection)
+
+
+def _check_reachable(engine: Engine) -> None:
+    try:
+        engine.connect().close()
+    except OperationalError as error:
+        raise BadInput(
+            f"The database can't be used: {str(error.orig).strip()} Is the URI right (--backend-store-uri), and is the "
+            "server up? A database that isn't there yet is made with `createdb NAME`."
+        ) from error
 
 
 @contextmanager

@@ -34,7 +34,8 @@ def _prose(text: str) -> Markup:
 
 def _time(at: datetime) -> str:
     """Return a time as people read it, in UTC."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    moment = at.astimezone(UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03} UTC"
 
 
 _templates.env.filters["prose"] = _prose

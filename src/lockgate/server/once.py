@@ -111,6 +111,8 @@ async def _read(request: Request, idempotency_key: _Key = None) -> None:
     _asked.set(None)
     if idempotency_key is None:
         return
+    if len(request.headers.getlist(KEY)) > 1:
+        raise BadInput(f"{KEY}: more than one was sent, so nothing was changed. Send one.")
     url, workspace = request.url, request.headers.get(WORKSPACE_HEADER_NAME)
     _asked.set(keyed(idempotency_key, request.method, url.path, url.query, workspace, body=await request.body()))
 

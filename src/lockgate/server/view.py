@@ -178,6 +178,7 @@ def tenure(held: Tenure, base_url: str) -> TenureView:
         by=held.by,
         approved_by=list(held.approvers),
         evidence_digest=held.evidence_digest or None,
+        decision_id=held.decision_id,
         request_id=held.request_id,
         request_url=f"{base_url}/lockgate/requests/{held.request_id}" if held.request_id is not None else None,
         reason=held.reason,

@@ -49,6 +49,7 @@ class TenureView(BaseModel):
     approved_by: list[str]
     #: Of the evidence that the decision was about; nothing if no decision brought it there.
     evidence_digest: str | None
+    decision_id: int | None
     request_id: int | None
     request_url: str | None
     reason: str

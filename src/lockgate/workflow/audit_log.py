@@ -12,7 +12,7 @@ from lockgate.registry.transaction import reading
 from lockgate.workflow.checkpoints import Schedule, sign_head
 from lockgate.workflow.signing import signer
 from lockgate.workflow.stores import Stores
-from lockgate.workflow.testimony import Testimony, hear
+from lockgate.workflow.testimony import Testimony, check_uncontradicted, hear
 
 #: How many entries one call gives, and how many it follows: some seconds of work.
 MAX_LINES = 10_000
@@ -89,10 +89,13 @@ def signed_head(stores: Stores, caller: Caller) -> dict[str, Any]:
 
     Raises:
         Refused: if the caller may read nothing.
-        Conflict: if this server has nothing to sign with.
+        Conflict: if this server has nothing to sign with, or a witness contradicts the log.
     """
     caller.require_somewhere(Permission.READ)
-    return sign_head(stores.registry.engine, signer(stores.registry.engine))[1]
+    engine = stores.registry.engine
+    signs = signer(engine)
+    check_uncontradicted(engine, Schedule.read().uris, signs)
+    return sign_head(engine, signs)[1]
 
 
 def signs_with(stores: Stores, caller: Caller) -> Signer:

@@ -28,8 +28,10 @@ from lockgate.events.event import EventType
 from lockgate.evidence.record import Evidence
 from lockgate.registry.transaction import reading
 from lockgate.workflow.case import request_named
+from lockgate.workflow.checkpoints import Schedule
 from lockgate.workflow.signing import signer
 from lockgate.workflow.stores import Stores
+from lockgate.workflow.testimony import check_uncontradicted
 
 _DECISION = select(decisions, models.c.workspace, models.c.name.label("model")).join(
     models, decisions.c.model_id == models.c.id
@@ -50,7 +52,8 @@ def of_decision(stores: Stores, caller: Caller, decision_id: int) -> dict[str, A
 
     Raises:
         NotFound: if there is no such decision that the caller may see.
-        Conflict: if this server has nothing to sign with, or what the decision rests on isn't what was put on record.
+        Conflict: if this server has nothing to sign with, what the decision rests on isn't what was put on record, or a
+            witness contradicts the log.
     """
     signs = signer(stores.registry.engine)
     with reading(stores.registry.engine) as session:
@@ -58,6 +61,7 @@ def of_decision(stores: Stores, caller: Caller, decision_id: int) -> dict[str, A
         if decided is None or decided.workspace != stores.registry.workspace or not sees(caller, decided.model):
             raise NotFound(f"There is no decision {decision_id}. `lockgate history MODEL` names decisions.")
         stated = _statement(session, decided, shows_lines=caller.principal.may(Permission.GOVERN))
+    check_uncontradicted(stores.registry.engine, Schedule.read().uris, signs)
     return bundle.sign(stated, signs)
 
 

@@ -90,8 +90,9 @@ def check_start(engine: Engine, schedule: Schedule, acknowledged: str) -> None:
     if heard.contradicts and not acknowledged:
         told = " ".join(f"{one.name}: {'; '.join(one.against)}." for one in heard.testimonies if one.against)
         raise BadInput(
-            f"This database is not the one that was signed last, so Lockgate does not start. {told} If it was restored "
-            "from a backup, and that is meant, start once with --acknowledge-restore 'why': that is put on record. If "
+            f"This database is not the one that was signed last, so Lockgate does not start. {told} Look first whether "
+            "each place is mounted, and the one that the other instances write to. If the database was restored from a "
+            "backup, and that is meant, start once with --acknowledge-restore 'why': that is put on record. If "
             "not, somebody has changed the log."
         )
     _tell(heard, acknowledged)

@@ -13,7 +13,7 @@ from lockgate.audit.checkpoint import Checkpoint
 from lockgate.audit.comparison import Comparison, Contradiction, Log, compare
 from lockgate.audit.envelope import Signer
 from lockgate.database import chain, witnesses
-from lockgate.errors import BadInput
+from lockgate.errors import BadInput, Conflict
 from lockgate.registry.transaction import reading
 from lockgate.witnesses.named import witness
 from lockgate.witnesses.witness import Unreachable
@@ -160,6 +160,24 @@ def _missing(told: _Said, given: int, log: Log) -> list[str]:
         return []
     has = f"none that is newer than entry {newest:,}" if newest else "none"
     return [f"it was given a checkpoint of entry {given:,}, and has {has}"]
+
+
+def check_uncontradicted(engine: Engine, uris: Sequence[str], with_: Signer) -> None:
+    """Refuse to sign for somebody what a witness contradicts: a signature is what a forged log lacks.
+
+    Args:
+        engine: The registry's database.
+        uris: The witnesses.
+        with_: What this server signs with.
+
+    Raises:
+        Conflict: if one contradicts the log.
+    """
+    if uris and hear(engine, uris, with_).contradicts:
+        raise Conflict(
+            "A place that keeps checkpoints contradicts the audit log, so nothing is signed. `lockgate audit verify` "
+            "says more."
+        )
 
 
 def troubles(engine: Engine, uris: Sequence[str]) -> Mapping[str, str]:

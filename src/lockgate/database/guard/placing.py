@@ -67,7 +67,11 @@ def put_in_place(uri: str, caller: Caller = LOCKGATE) -> list[str]:
             session.commit()
         wrong = differences(connection)
         if wrong:
-            _check_may(connection, wrong)
+            _check_may(
+                connection,
+                "The guard in the database is not as it should be, and the role {who} does not own its tables, so "
+                f"it can't change that: {' '.join(wrong[:3])} Run `lockgate init-db` with the URI of a role that may.",
+            )
             _hold_still(connection)
             _take_away(connection)
             _follow_drift(connection)
@@ -98,7 +102,11 @@ def take_away(uri: str) -> None:
     """
     with alone(engine_for(uri)) as connection:
         check_is_not_newer(connection)
-        _check_may(connection, ["It can't be removed."])
+        _check_may(
+            connection,
+            "Only who owns the tables can take the guard out of this database, and the role {who} does not. Give "
+            "--backend-store-uri with that role, or a superuser.",
+        )
         _take_away(connection)
         if connection.dialect.name == "sqlite":
             _drop_rebuilds(connection)
@@ -117,15 +125,13 @@ def _session(connection: Connection) -> Session:
     return WritingSession(connection, join_transaction_mode="rollback_only")
 
 
-def _check_may(connection: Connection, wrong: list[str]) -> None:
+def _check_may(connection: Connection, otherwise: str) -> None:
+    """Refuse, in a sentence that names `{who}`, what only the owner of the tables may do."""
     if connection.dialect.name != "postgresql":
         return
     found: Row[tuple[str, bool]] = connection.execute(_MAY_CHANGE, {"tables": list(TABLES)}).one()
     if not found.may:
-        raise Refused(
-            f"The guard in the database is not as it should be, and the role {found.who} does not own its tables, so "
-            f"it can't change that: {' '.join(wrong[:3])} Run `lockgate init-db` with the URI of a role that may."
-        )
+        raise Refused(otherwise.replace("{who}", found.who))
 
 
 def _hold_still(connection: Connection) -> None:
