@@ -87,7 +87,7 @@ def test_a_key_belongs_to_one_call_of_one_principal(house: House) -> None:
 
 
 def test_two_keys_in_one_call_are_refused(house: House) -> None:
-    headers = [(KEY, str(uuid.uuid4())), (KEY, str(uuid.uuid4()))]
+    headers = [("Idempotency-Key", str(uuid.uuid4())) for _ in range(2)]
     told = house.http("oz").post("/api/lockgate/v1/holds", json={}, headers=headers)
     assert (told.status_code, "more than one was sent" in told.text) == (400, True)
 
