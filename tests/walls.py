@@ -173,9 +173,9 @@ WALLS: Sequence[Wall] = (
     ),
     Wall(
         "of several decided versions one holds a target (index)",
-        "database/migrations/versions/0004_guard.py",
-        "        unique=True,\n",
-        "        unique=False,\n",
+        "database/tables.py",
+        '        unique=True,\n        sqlite_where=text("until IS NULL',
+        '        unique=False,\n        sqlite_where=text("until IS NULL',
         ("tests/adversarial/test_guard.py::test_no_two_versions_are_brought_into_one_stage",),
     ),
     Wall(
