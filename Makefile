@@ -33,8 +33,8 @@ test: $(STAMP) browser deployed  ## run all tests, on SQLite and on a PostgreSQL
 race: $(STAMP)  ## 10,000 rounds of conflicting changes on three instances (ROUNDS=500 for fewer)
 	@LOCKGATE_RACE_ROUNDS=$(or $(ROUNDS),10000) $(BIN)/python -m pytest -s tests/adversarial/test_race_of_many.py
 
-crash: $(STAMP)  ## kill the server, and PostgreSQL, at each turn of a promotion, a stage move and a rollback (POINTS=20 for some)
-	@LOCKGATE_CRASH_POINTS=$(or $(POINTS),turns) $(BIN)/python -m pytest -s tests/adversarial/test_crash_proxy.py
+crash: $(STAMP)  ## kill the server, and PostgreSQL, at each turn of three changes (POINTS=messages for each message, CHANGES=promotion for one)
+	@LOCKGATE_CRASH_POINTS=$(or $(POINTS),turns) $(if $(CHANGES),LOCKGATE_CRASH_CHANGES="$(CHANGES)") $(BIN)/python -m pytest -s tests/adversarial/test_crash_proxy.py
 
 walls: $(STAMP)  ## take each wall out in turn and see that a test notices; writes docs/walls.md (ONLY=alias for some)
 	@$(BIN)/python -m tests.walls $(if $(ONLY),--only '$(ONLY)',--write)

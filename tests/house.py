@@ -123,6 +123,15 @@ class Server:
         os.killpg(self.process.pid, sig)
         self.process.wait()
 
+    def kill_workers(self) -> None:
+        """Kill the processes that serve; the one that started them replaces them."""
+        assert self.process is not None
+        number = self.process.pid
+        workers = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+        assert workers
+        for worker in workers:
+            os.kill(int(worker), signal.SIGKILL)
+
     def stop(self) -> None:
         if self.process is None or self.process.poll() is not None:
             return

@@ -2,7 +2,8 @@
 
 The changes are a promotion, a move between stages by a client of MLflow's, which sends no key, and a rollback.
 `LOCKGATE_CRASH_POINTS` says at how many points, spread over them: `turns` for each turn that one side hands to the other,
-`messages` for each message, before and after it. After each: pointer, decision, audit entry and event are one, nothing
+`messages` for each message, before and after it; `LOCKGATE_CRASH_CHANGES` names some of the changes. At every tenth point
+the whole server is killed and started again, at the others all its workers, which it replaces. After each: pointer, decision, audit entry and event are one, nothing
 that was acknowledged is lost, and the same call comes to the same change.
 """
 
@@ -31,10 +32,13 @@ from tests.adversarial.test_race import querying
 from tests.house import ONE_APPROVAL, SCRIPTS, House
 
 POINTS = os.environ.get("LOCKGATE_CRASH_POINTS", "4")
+CHANGES = os.environ.get("LOCKGATE_CRASH_CHANGES", "promotion stage_move roll_back").split()
 TARGET = "alias:champion"
 ON_APPROVAL = ONE_APPROVAL + "    promote: {on: approval}\n"
 #: At so many points a change must have been made at some and not at others.
 ENOUGH = 20
+#: At each point of so many the whole server is killed.
+WHOLE = 10
 
 T = TypeVar("T")
 
@@ -48,7 +52,7 @@ def proxy(new_database: Callable[[str], str]) -> Iterator[CrashProxy]:
 @pytest.fixture
 def house(proxy: CrashProxy, tmp_path: Path) -> Iterator[House]:
     """A house whose server reaches PostgreSQL through the proxy, while the tests ask it directly."""
-    with closing(House(tmp_path, proxy.through)) as opened:
+    with closing(House(tmp_path, proxy.through, "--workers", "2")) as opened:
         opened.backend = proxy.uri
         opened.open().apply_policy(ONE_APPROVAL)
         yield opened
@@ -124,7 +128,7 @@ def roll_back(house: House, _model: str, _version: str) -> Change:
 
 
 Prepare = Callable[[House, str, str], Change]
-KINDS: tuple[Prepare, ...] = (promotion, stage_move, roll_back)
+KINDS: tuple[Prepare, ...] = tuple(one for one in (promotion, stage_move, roll_back) if one.__name__ in CHANGES)
 
 
 @contextmanager
@@ -345,19 +349,25 @@ def _long_enough() -> float:
 @pytest.mark.long
 @pytest.mark.timeout(_long_enough())
 def test_the_server_is_killed_at_any_message(house: House, proxy: CrashProxy) -> None:
-    model, watch, outcomes = house.new_model(versions=2), Watch(), Counter[str]()
+    model, outcomes = house.new_model(versions=2), Counter[str]()
+    restarted, replaced = Watch(), Watch()
     house.promote(model, "2", TARGET)
     house.promote(model, "2", "stage:Production")
-    for point in crash_points(house, proxy, model):
+    for number, point in enumerate(crash_points(house, proxy, model)):
+        is_whole = number % WHOLE == 0
+        kill = house.server.kill if is_whole else house.server.kill_workers
         change = point.prepare(house, model, _other(house, model, point.prepare))
-        with proxy.watching(point.strike(house.server.kill)):
+        with proxy.watching(point.strike(kill)):
             answer = change.call()
         if not proxy.struck.is_set():
             # The change was shorter than the first one, and is over.
-            house.server.kill()
-        watch.start(house.server.start)
+            kill()
+        if is_whole:
+            restarted.start(house.server.start)
+        else:
+            replaced.start(lambda: _until_ready(house))
         outcomes[check_change(house, change, answer)] += 1
-    print(f"{dict(outcomes)}; ready again after {watch.longest:.1f} s at most")
+    print(f"{dict(outcomes)}; started again in {restarted.longest:.1f} s, workers replaced in {replaced.longest:.1f} s")
     check_outcomes(outcomes)
 
 

@@ -3,6 +3,8 @@
 Run as a module, in an environment that `lockgate.settings` has prepared: MLflow reads it when it is imported.
 """
 
+import gc
+import multiprocessing
 import os
 import socket
 import sys
@@ -11,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import uvicorn
+import uvicorn._subprocess
 from mlflow.exceptions import MlflowException
 from mlflow.server import _UVICORN_LOG_CONFIG
 from packaging.specifiers import SpecifierSet
@@ -27,11 +30,12 @@ from lockgate.errors import BadInput, LockgateError
 from lockgate.identity_file import identity_file
 from lockgate.registry.adoption import adopt_all
 from lockgate.registry.transaction import transaction
+from lockgate.server import app as _app_is_loaded  # noqa: F401  # for the workers to share
 from lockgate.settings import BACKEND, REGISTRY, real_location
 from lockgate.workflow import people, policies
 from lockgate.workflow.checkpoints import Schedule, check_start
 from lockgate.workflow.sealed import seal_what_serves
-from lockgate.workflow.stores import stores
+from lockgate.workflow.stores import disconnect, stores
 
 #: The versions of MLflow that the tests ran with.
 TESTED_MLFLOW = SpecifierSet(">=3.17.2,<3.18")
@@ -52,6 +56,7 @@ def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
     with calling(LOCKGATE):
         once = _prepare(policy_file, token)
     _say_where(binding, once)
+    _share_what_is_loaded()
     uvicorn.run(
         "lockgate.server.app:create_app",
         factory=True,
@@ -67,9 +72,23 @@ def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
         proxy_headers=False,
         # Told to stop, a worker takes no further calls and finishes those that are under way.
         timeout_graceful_shutdown=FINISH_WITHIN,
-        # A worker imports for several seconds, on a busy machine for many.
+        # On a busy machine a worker may take long to answer.
         timeout_worker_healthcheck=120,
     )
+
+
+def _share_what_is_loaded() -> None:
+    """Let workers be forked from this process, with all that it has imported: they are there at once, and share memory.
+
+    By itself uvicorn lets each of them import everything anew, which takes several seconds of a processor. Elsewhere
+    than on Linux it does: system libraries of macOS may crash after a fork
+    (https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods).
+    """
+    gc.freeze()
+    if sys.platform == "linux":
+        # A connection is of one process only.
+        disconnect(stores())
+        uvicorn._subprocess.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
 
 
 def _check_free(host: str, port: int) -> None:
@@ -149,6 +168,7 @@ def _say_where(binding: Binding, once: str | None) -> None:
 
 def main() -> None:
     """Serve as the environment says; end with a sentence, not a stack trace, if that can't be."""
+    gc.enable()
     try:
         serve(
             binding=Binding.read(),

@@ -19,3 +19,11 @@ class Stores:
 def stores() -> Stores:
     """Return the stores of this process."""
     return Stores(handlers._get_model_registry_store(), handlers._get_tracking_store())
+
+
+def disconnect(stores: Stores) -> None:
+    """Close the connections of this process to its databases. Whoever asks something next makes new ones."""
+    for store in (stores.registry, stores.tracking):
+        for engine in (store.engine, store.read_engine):
+            if engine is not None:
+                engine.dispose()
