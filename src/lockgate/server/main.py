@@ -72,8 +72,6 @@ def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
         proxy_headers=False,
         # Told to stop, a worker takes no further calls and finishes those that are under way.
         timeout_graceful_shutdown=FINISH_WITHIN,
-        # On a busy machine a worker may take long to answer.
-        timeout_worker_healthcheck=120,
     )
 
 
