@@ -1,6 +1,7 @@
 """Checkpoints in places outside the database: each kind takes and gives them, and a restored database is noticed."""
 
 import json
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -346,8 +347,11 @@ def test_the_key_is_made_once_and_that_is_on_record(engine: Engine) -> None:
     before, made = last(engine), {signer(engine).key_id for _ in range(3)}
     assert len(made) == 1
     assert last(engine) == before + 1
-    with pytest.raises(BadInput, match="not the one"):
+    with pytest.raises(BadInput, match="not the one") as refused:
         signer(engine, {"LOCKGATE_SECRET_KEY": "another secret key than before"})
+    told = re.search(r'(docs/\S+\.md), "(.+)"', refused.value.message)
+    assert told is not None
+    assert f"# {told[2]}\n" in (Path(__file__).parents[2] / told[1]).read_text()
 
 
 def test_without_a_secret_key_only_sqlite_signs(engine: Engine) -> None:
