@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,6 +122,28 @@ def test_an_auditor_verifies_a_bundle_with_nothing_of_ours(house: House) -> None
     exported = house.cli("max", "audit", "export").stdout.splitlines()
     assert {one["line"] for one in told["log"]["entries"]} <= set(exported)
     assert [json.loads(one["line"])["action"] for one in told["log"]["entries"]][-1] == "promotion.done"
+
+
+def test_a_request_that_was_carried_out_leads_to_its_decision_and_bundle(house: House) -> None:
+    model = house.new_model(versions=2)
+    done = house.promote(model, "1", TARGET)
+    path = f"/requests/{done['id']}"
+    [held] = house.call("vic", "GET", f"/models/{model}/history")["history"]
+    assert (done["decision_id"], done["decided_at"]) == (held["decision_id"], held["from"])
+    for shown in (house.call("vic", "GET", path), house.call("vic", "GET", f"/requests?model={model}")["requests"][0]):
+        assert (shown["decision_id"], shown["decided_at"]) == (done["decision_id"], done["decided_at"])
+    page = house.http("vic").get(f"/lockgate{path}").text
+    assert f"by decision {done['decision_id']}" in page
+    linked = re.search(r'href="(/api/lockgate/v1/decisions/[^"]+)"', page)
+    assert linked is not None
+    assert house.http("vic").get(linked[1]).json() == house.call("vic", "GET", f"{path}/bundle")
+    assert f"by decision {done['decision_id']}" in house.cli("vic", "show", str(done["id"])).stdout
+
+    asked = house.ask(model, "2", TARGET)
+    assert (asked["decision_id"], asked["decided_at"]) == (None, None)
+    rejected = house.call("sue", "POST", f"/requests/{asked['id']}/reject", {})
+    assert (rejected["decision_id"], rejected["decided_at"]) == (None, None)
+    assert "by decision" not in house.http("vic").get(f"/lockgate/requests/{asked['id']}").text
 
 
 def test_the_command_verifies_a_bundle(house: House, tmp_path: Path) -> None:
