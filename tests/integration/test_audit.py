@@ -165,6 +165,15 @@ def test_the_command_verifies_a_bundle(house: House, tmp_path: Path) -> None:
     assert "signature" in done.stderr
 
 
+def test_a_refused_review_is_no_review_in_a_bundle(house: House) -> None:
+    asked = house.ask(house.new_model(), "1", TARGET)["id"]
+    house.call("ada", "POST", f"/requests/{asked}/approve", {}, 403)
+    house.call("sue", "POST", f"/requests/{asked}/approve", {})
+    house.call("bot", "POST", f"/requests/{asked}/promote", {})
+    [review] = signed(house, "vic", f"/requests/{asked}")["predicate"]["request"]["reviews"]
+    assert (review["reviewer"], review["verdict"]) == ("sue", "approve")
+
+
 def test_there_is_no_bundle_of_what_was_not_decided(house: House) -> None:
     request = house.ask(house.new_model(), "1", TARGET)["id"]
     assert "no decision" in house.call("vic", "GET", f"/requests/{request}/bundle", status=404)["message"]
@@ -181,8 +190,8 @@ def test_a_bundle_tells_nobody_of_a_request_that_they_may_not_see(house: House) 
         assert house.call("narrow", "GET", f"/requests/{request}/bundle", status=404)["message"] == told["message"]
 
 
-def signed(house: House, who: str, request: int) -> dict[str, Any]:
-    told = house.call(who, "GET", f"/requests/{request}/bundle")
+def signed(house: House, who: str, of: str) -> dict[str, Any]:
+    told = house.call(who, "GET", f"{of}/bundle")
     stated: dict[str, Any] = json.loads(base64.b64decode(told["payload"]))
     return stated
 
@@ -190,7 +199,7 @@ def signed(house: House, who: str, request: int) -> dict[str, Any]:
 def test_addresses_are_for_who_governs_and_a_viewer_proves_all_the_same(house: House, tmp_path: Path) -> None:
     request = house.promote(house.new_model(), "1", TARGET)["id"]
     for who in ("max", "vic"):
-        entries = signed(house, who, request)["predicate"]["log"]["entries"]
+        entries = signed(house, who, f"/requests/{request}")["predicate"]["log"]["entries"]
         assert {"line" in one for one in entries} == {who == "max"}
         (tmp_path / "bundle").write_text(house.cli(who, "audit", "bundle", str(request)).stdout)
         (tmp_path / "key").write_text(house.cli(who, "audit", "key").stdout)
@@ -267,7 +276,7 @@ def test_evidence_that_was_forged_with_its_digest_is_not_signed(house: House) ->
 def test_what_other_tables_say_of_a_decision_is_not_signed(house: House) -> None:
     house.apply_policy(ONE_APPROVAL)
     request = house.promote(house.new_model(), "1", TARGET)["id"]
-    before = signed(house, "vic", request)["predicate"]
+    before = signed(house, "vic", f"/requests/{request}")["predicate"]
     [(sam,)] = house.rows("SELECT id FROM lockgate_principals WHERE name = 'sam'")
     words = {"comment": "I, sam, have looked at all of it"}
     with (
@@ -278,7 +287,7 @@ def test_what_other_tables_say_of_a_decision_is_not_signed(house: House) -> None
             house, "lockgate_policies", f"version = {before['policy']['version']}", source="version: 1\nrules: []\n"
         ),
     ):
-        assert signed(house, "vic", request)["predicate"] == before
+        assert signed(house, "vic", f"/requests/{request}")["predicate"] == before
 
 
 # Refused changes

@@ -164,7 +164,7 @@ def _request(session: Session, opened: Told, before: Sequence[Told]) -> Told:
                 "evidence_digest": one["after"]["evidence"],
             }
             for one in before
-            if one["action"] in said
+            if one["action"] in said and one["outcome"] == AuditOutcome.DONE
         ],
     }
 
