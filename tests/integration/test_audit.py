@@ -157,6 +157,8 @@ def test_the_command_verifies_a_bundle(house: House, tmp_path: Path) -> None:
     done = house.cli("vic", *command)
     assert done.returncode == 0, done.stderr
     assert f"{TARGET} of {model}: version 1. wrong" in done.stdout
+    assert "returns to what decision" in done.stdout
+    assert "sue approved" in done.stdout
     told = json.loads((tmp_path / "bundle").read_text())
     body = base64.b64decode(told["payload"]).replace(b'"by":"oz"', b'"by":"ed"')
     (tmp_path / "bundle").write_text(json.dumps({**told, "payload": base64.b64encode(body).decode()}))
@@ -172,6 +174,51 @@ def test_a_refused_review_is_no_review_in_a_bundle(house: House) -> None:
     house.call("bot", "POST", f"/requests/{asked}/promote", {})
     [review] = signed(house, "vic", f"/requests/{asked}")["predicate"]["request"]["reviews"]
     assert (review["reviewer"], review["verdict"]) == ("sue", "approve")
+
+
+def test_the_bundle_of_a_rollback_has_what_it_returns_to(house: House) -> None:
+    model = house.new_model(versions=2)
+    first = house.promote(model, "1", TARGET)
+    house.promote(model, "2", TARGET)
+    again = house.call("oz", "POST", f"/models/{model}/rollback", {"target": TARGET, "reason": "wrong"})
+    stated, earlier = (signed(house, "max", f"/decisions/{one}") for one in (again["id"], first["decision_id"]))
+    told, before = stated["predicate"], earlier["predicate"]
+    assert stated["subject"] == earlier["subject"]
+    assert (told["evidence"], told["request"]) == (before["evidence"], None)
+    rests_on = told["rests_on"]
+    assert (rests_on["decision"], rests_on["kind"], rests_on["by"]) == (first["decision_id"], "promotion", "bot")
+    assert (rests_on["evidence_digest"], rests_on["request"]) == (first["evidence"]["digest"], first["id"])
+    assert rests_on["reviews"] == before["request"]["reviews"] != []
+    entries = [one["number"] for one in told["log"]["entries"]]
+    assert entries == sorted(entries)
+    assert {one["number"] for one in before["log"]["entries"]} < set(entries)
+    assert before["rests_on"] is None
+
+    # What was forged since is not signed either.
+    reviewed = f"action = 'request.reviewed' AND request_id = {first['id']}"
+    with forged(house, "lockgate_audit", reviewed, actor="sam"):
+        assert (
+            "is not what was chained"
+            in house.call("vic", "GET", f"/decisions/{again['id']}/bundle", status=409)["message"]
+        )
+
+
+def test_the_bundle_of_a_rollback_to_a_break_glass_has_its_review_and_not_one_that_nobody_approved(
+    house: House,
+) -> None:
+    model = house.new_model(versions=3)
+    emergency = {"model": model, "target": TARGET, "reason": "the other one fails", "ticket": "INC-1"}
+    first = house.call("oz", "POST", "/break-glass", {**emergency, "version": "1"})
+    house.call("sue", "POST", f"/break-glass/{first['break_glass']}/review", {"verdict": "approve", "comment": "right"})
+    house.promote(model, "2", TARGET)
+    house.call("oz", "POST", "/break-glass", {**emergency, "version": "1"})
+    house.promote(model, "3", TARGET)
+    for version in ("2", "1"):
+        again = house.call("oz", "POST", f"/models/{model}/rollback", {"target": TARGET, "reason": "wrong"})
+        assert again["version"] == version
+    rests_on = signed(house, "vic", f"/decisions/{again['id']}")["predicate"]["rests_on"]
+    assert (rests_on["decision"], rests_on["kind"], rests_on["request"]) == (first["id"], "break-glass", None)
+    assert [(one["reviewer"], one["comment"]) for one in rests_on["reviews"]] == [("sue", "right")]
 
 
 def test_there_is_no_bundle_of_what_was_not_decided(house: House) -> None:
