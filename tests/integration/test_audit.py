@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from lockgate.access.attempts import PER_PRINCIPAL
 from lockgate.audit.chain import line_hash
+from tests.adversarial.bait import bait
 from tests.house import ONE_APPROVAL, House
 
 TARGET = "alias:champion"
@@ -219,6 +221,28 @@ def test_the_bundle_of_a_rollback_to_a_break_glass_has_its_review_and_not_one_th
     rests_on = signed(house, "vic", f"/decisions/{again['id']}")["predicate"]["rests_on"]
     assert (rests_on["decision"], rests_on["kind"], rests_on["request"]) == (first["id"], "break-glass", None)
     assert [(one["reviewer"], one["comment"]) for one in rests_on["reviews"]] == [("sue", "right")]
+
+
+def test_the_bundle_of_a_break_glass_is_about_the_files_that_were_reviewed(house: House) -> None:
+    """They are hashed only after the glass was broken."""
+    target = bait(house)
+    with (target.folder / "weights").open("wb") as file:
+        file.truncate(40 * 1024 * 1024)
+    emergency = {"model": target.model, "version": "1", "target": TARGET, "reason": "the other one fails"}
+    done = house.call("oz", "POST", "/break-glass", emergency)
+    before = signed(house, "vic", f"/decisions/{done['id']}")
+    assert before["predicate"]["evidence"]["artifacts"]["state"] == "pending"
+    approve = {"url": f"/api/lockgate/v1/break-glass/{done['break_glass']}/review", "json": {"verdict": "approve"}}
+    until = time.monotonic() + 60
+    while (reviewed := house.http("sue").post(**approve)).status_code == 409:
+        assert time.monotonic() < until, reviewed.text
+        time.sleep(0.2)
+    stated = signed(house, "vic", f"/decisions/{done['id']}")
+    assert [one["name"] for one in stated["subject"]] == [
+        f"models:/{target.model}/1",
+        f"models:/{target.model}/1#evidence",
+    ]
+    assert stated["predicate"]["evidence"]["artifacts"]["state"] == "hashed"
 
 
 def test_there_is_no_bundle_of_what_was_not_decided(house: House) -> None:

@@ -136,7 +136,7 @@ def _grounds(session: Session, decided: Any) -> _Grounds:
     [done] = _expected(told, _ACTIONS[kind], decided.id)
     before = _before(told, done)
     opened = _expected(before, EventType.REQUEST_OPENED, None)[0] if decided.request_id is not None else None
-    digest = _digest(done, before)
+    digest = _digest(told, done)
     evidence = _evidence(session, decided, digest) if digest else None
     return _Grounds(decided.id, kind, entries, told, done, opened, evidence, digest)
 
@@ -194,11 +194,14 @@ def _expected(told: Sequence[Told], action: EventType, decision_id: int | None) 
     return found
 
 
-def _digest(done: Told, before: Sequence[Told]) -> str:
+def _digest(told: Sequence[Told], done: Told) -> str:
     """Return the digest of the evidence that was decided on, as the log has it last; empty if there was none."""
     frozen = (EventType.REQUEST_OPENED, EventType.EVIDENCE_CHANGED)
-    told = [*(one["after"]["evidence"] for one in before if one["action"] in frozen), done["after"].get("evidence")]
-    return str(next((digest for digest in reversed(told) if digest), ""))
+    named = [one["after"]["evidence"] for one in _before(told, done) if one["action"] in frozen]
+    named.append(done["after"].get("evidence"))
+    # By then the files are hashed, which they may not have been when the glass was broken.
+    named += [one["after"].get("evidence") for one in told if one["action"] == EventType.BREAK_GLASS_REVIEWED]
+    return str(next((digest for digest in reversed(named) if digest), ""))
 
 
 def _evidence(session: Session, decided: Any, digest: str) -> dict[str, Any]:
