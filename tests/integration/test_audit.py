@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from lockgate.access.attempts import PER_PRINCIPAL
 from lockgate.audit.chain import line_hash
+from tests.adversarial.bait import bait
 from tests.house import ONE_APPROVAL, House
 
 TARGET = "alias:champion"
@@ -123,6 +126,28 @@ def test_an_auditor_verifies_a_bundle_with_nothing_of_ours(house: House) -> None
     assert [json.loads(one["line"])["action"] for one in told["log"]["entries"]][-1] == "promotion.done"
 
 
+def test_a_request_that_was_carried_out_leads_to_its_decision_and_bundle(house: House) -> None:
+    model = house.new_model(versions=2)
+    done = house.promote(model, "1", TARGET)
+    path = f"/requests/{done['id']}"
+    [held] = house.call("vic", "GET", f"/models/{model}/history")["history"]
+    assert (done["decision_id"], done["decided_at"]) == (held["decision_id"], held["from"])
+    for shown in (house.call("vic", "GET", path), house.call("vic", "GET", f"/requests?model={model}")["requests"][0]):
+        assert (shown["decision_id"], shown["decided_at"]) == (done["decision_id"], done["decided_at"])
+    page = house.http("vic").get(f"/lockgate{path}").text
+    assert f"by decision {done['decision_id']}" in page
+    linked = re.search(r'href="(/api/lockgate/v1/decisions/[^"]+)"', page)
+    assert linked is not None
+    assert house.http("vic").get(linked[1]).json() == house.call("vic", "GET", f"{path}/bundle")
+    assert f"by decision {done['decision_id']}" in house.cli("vic", "show", str(done["id"])).stdout
+
+    asked = house.ask(model, "2", TARGET)
+    assert (asked["decision_id"], asked["decided_at"]) == (None, None)
+    rejected = house.call("sue", "POST", f"/requests/{asked['id']}/reject", {})
+    assert (rejected["decision_id"], rejected["decided_at"]) == (None, None)
+    assert "by decision" not in house.http("vic").get(f"/lockgate/requests/{asked['id']}").text
+
+
 def test_the_command_verifies_a_bundle(house: House, tmp_path: Path) -> None:
     model = house.new_model(versions=2)
     house.promote(model, "1", TARGET)
@@ -134,12 +159,90 @@ def test_the_command_verifies_a_bundle(house: House, tmp_path: Path) -> None:
     done = house.cli("vic", *command)
     assert done.returncode == 0, done.stderr
     assert f"{TARGET} of {model}: version 1. wrong" in done.stdout
+    assert "returns to what decision" in done.stdout
+    assert "sue approved" in done.stdout
     told = json.loads((tmp_path / "bundle").read_text())
     body = base64.b64decode(told["payload"]).replace(b'"by":"oz"', b'"by":"ed"')
     (tmp_path / "bundle").write_text(json.dumps({**told, "payload": base64.b64encode(body).decode()}))
     done = house.cli("vic", *command)
     assert done.returncode == 1
     assert "signature" in done.stderr
+
+
+def test_a_refused_review_is_no_review_in_a_bundle(house: House) -> None:
+    asked = house.ask(house.new_model(), "1", TARGET)["id"]
+    house.call("ada", "POST", f"/requests/{asked}/approve", {}, 403)
+    house.call("sue", "POST", f"/requests/{asked}/approve", {})
+    house.call("bot", "POST", f"/requests/{asked}/promote", {})
+    [review] = signed(house, "vic", f"/requests/{asked}")["predicate"]["request"]["reviews"]
+    assert (review["reviewer"], review["verdict"]) == ("sue", "approve")
+
+
+def test_the_bundle_of_a_rollback_has_what_it_returns_to(house: House) -> None:
+    model = house.new_model(versions=2)
+    first = house.promote(model, "1", TARGET)
+    house.promote(model, "2", TARGET)
+    again = house.call("oz", "POST", f"/models/{model}/rollback", {"target": TARGET, "reason": "wrong"})
+    stated, earlier = (signed(house, "max", f"/decisions/{one}") for one in (again["id"], first["decision_id"]))
+    told, before = stated["predicate"], earlier["predicate"]
+    assert stated["subject"] == earlier["subject"]
+    assert (told["evidence"], told["request"]) == (before["evidence"], None)
+    rests_on = told["rests_on"]
+    assert (rests_on["decision"], rests_on["kind"], rests_on["by"]) == (first["decision_id"], "promotion", "bot")
+    assert (rests_on["evidence_digest"], rests_on["request"]) == (first["evidence"]["digest"], first["id"])
+    assert rests_on["reviews"] == before["request"]["reviews"] != []
+    entries = [one["number"] for one in told["log"]["entries"]]
+    assert entries == sorted(entries)
+    assert {one["number"] for one in before["log"]["entries"]} < set(entries)
+    assert before["rests_on"] is None
+
+    # What was forged since is not signed either.
+    reviewed = f"action = 'request.reviewed' AND request_id = {first['id']}"
+    with forged(house, "lockgate_audit", reviewed, actor="sam"):
+        assert (
+            "is not what was chained"
+            in house.call("vic", "GET", f"/decisions/{again['id']}/bundle", status=409)["message"]
+        )
+
+
+def test_the_bundle_of_a_rollback_to_a_break_glass_has_its_review_and_not_one_that_nobody_approved(
+    house: House,
+) -> None:
+    model = house.new_model(versions=3)
+    emergency = {"model": model, "target": TARGET, "reason": "the other one fails", "ticket": "INC-1"}
+    first = house.call("oz", "POST", "/break-glass", {**emergency, "version": "1"})
+    house.call("sue", "POST", f"/break-glass/{first['break_glass']}/review", {"verdict": "approve", "comment": "right"})
+    house.promote(model, "2", TARGET)
+    house.call("oz", "POST", "/break-glass", {**emergency, "version": "1"})
+    house.promote(model, "3", TARGET)
+    for version in ("2", "1"):
+        again = house.call("oz", "POST", f"/models/{model}/rollback", {"target": TARGET, "reason": "wrong"})
+        assert again["version"] == version
+    rests_on = signed(house, "vic", f"/decisions/{again['id']}")["predicate"]["rests_on"]
+    assert (rests_on["decision"], rests_on["kind"], rests_on["request"]) == (first["id"], "break-glass", None)
+    assert [(one["reviewer"], one["comment"]) for one in rests_on["reviews"]] == [("sue", "right")]
+
+
+def test_the_bundle_of_a_break_glass_is_about_the_files_that_were_reviewed(house: House) -> None:
+    """They are hashed only after the glass was broken."""
+    target = bait(house)
+    with (target.folder / "weights").open("wb") as file:
+        file.truncate(40 * 1024 * 1024)
+    emergency = {"model": target.model, "version": "1", "target": TARGET, "reason": "the other one fails"}
+    done = house.call("oz", "POST", "/break-glass", emergency)
+    before = signed(house, "vic", f"/decisions/{done['id']}")
+    assert before["predicate"]["evidence"]["artifacts"]["state"] == "pending"
+    approve = {"url": f"/api/lockgate/v1/break-glass/{done['break_glass']}/review", "json": {"verdict": "approve"}}
+    until = time.monotonic() + 60
+    while (reviewed := house.http("sue").post(**approve)).status_code == 409:
+        assert time.monotonic() < until, reviewed.text
+        time.sleep(0.2)
+    stated = signed(house, "vic", f"/decisions/{done['id']}")
+    assert [one["name"] for one in stated["subject"]] == [
+        f"models:/{target.model}/1",
+        f"models:/{target.model}/1#evidence",
+    ]
+    assert stated["predicate"]["evidence"]["artifacts"]["state"] == "hashed"
 
 
 def test_there_is_no_bundle_of_what_was_not_decided(house: House) -> None:
@@ -158,8 +261,8 @@ def test_a_bundle_tells_nobody_of_a_request_that_they_may_not_see(house: House) 
         assert house.call("narrow", "GET", f"/requests/{request}/bundle", status=404)["message"] == told["message"]
 
 
-def signed(house: House, who: str, request: int) -> dict[str, Any]:
-    told = house.call(who, "GET", f"/requests/{request}/bundle")
+def signed(house: House, who: str, of: str) -> dict[str, Any]:
+    told = house.call(who, "GET", f"{of}/bundle")
     stated: dict[str, Any] = json.loads(base64.b64decode(told["payload"]))
     return stated
 
@@ -167,7 +270,7 @@ def signed(house: House, who: str, request: int) -> dict[str, Any]:
 def test_addresses_are_for_who_governs_and_a_viewer_proves_all_the_same(house: House, tmp_path: Path) -> None:
     request = house.promote(house.new_model(), "1", TARGET)["id"]
     for who in ("max", "vic"):
-        entries = signed(house, who, request)["predicate"]["log"]["entries"]
+        entries = signed(house, who, f"/requests/{request}")["predicate"]["log"]["entries"]
         assert {"line" in one for one in entries} == {who == "max"}
         (tmp_path / "bundle").write_text(house.cli(who, "audit", "bundle", str(request)).stdout)
         (tmp_path / "key").write_text(house.cli(who, "audit", "key").stdout)
@@ -244,7 +347,7 @@ def test_evidence_that_was_forged_with_its_digest_is_not_signed(house: House) ->
 def test_what_other_tables_say_of_a_decision_is_not_signed(house: House) -> None:
     house.apply_policy(ONE_APPROVAL)
     request = house.promote(house.new_model(), "1", TARGET)["id"]
-    before = signed(house, "vic", request)["predicate"]
+    before = signed(house, "vic", f"/requests/{request}")["predicate"]
     [(sam,)] = house.rows("SELECT id FROM lockgate_principals WHERE name = 'sam'")
     words = {"comment": "I, sam, have looked at all of it"}
     with (
@@ -255,7 +358,7 @@ def test_what_other_tables_say_of_a_decision_is_not_signed(house: House) -> None
             house, "lockgate_policies", f"version = {before['policy']['version']}", source="version: 1\nrules: []\n"
         ),
     ):
-        assert signed(house, "vic", request)["predicate"] == before
+        assert signed(house, "vic", f"/requests/{request}")["predicate"] == before
 
 
 # Refused changes

@@ -1,6 +1,7 @@
 """Checkpoints in places outside the database: each kind takes and gives them, and a restored database is noticed."""
 
 import json
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
 from sqlalchemy import Engine, select, text
 
@@ -19,6 +21,7 @@ from lockgate.audit.checkpoint import read
 from lockgate.audit.entry import AuditEntry
 from lockgate.audit.restore import RESTORED
 from lockgate.audit.verify import verify
+from lockgate.cli.main import main
 from lockgate.database import chain
 from lockgate.database.engine import from_ms, now
 from lockgate.database.record import record
@@ -346,8 +349,11 @@ def test_the_key_is_made_once_and_that_is_on_record(engine: Engine) -> None:
     before, made = last(engine), {signer(engine).key_id for _ in range(3)}
     assert len(made) == 1
     assert last(engine) == before + 1
-    with pytest.raises(BadInput, match="not the one"):
+    with pytest.raises(BadInput, match="not the one") as refused:
         signer(engine, {"LOCKGATE_SECRET_KEY": "another secret key than before"})
+    told = re.search(r'(docs/\S+\.md), "(.+)"', refused.value.message)
+    assert told is not None
+    assert f"# {told[2]}\n" in (Path(__file__).parents[2] / told[1]).read_text()
 
 
 def test_without_a_secret_key_only_sqlite_signs(engine: Engine) -> None:
@@ -494,3 +500,18 @@ def test_a_webhook() -> None:
 def test_what_keeps_no_checkpoints_is_said_to(uri: str) -> None:
     with pytest.raises(BadInput):
         check_witness(uri)
+
+
+def test_a_server_does_not_start_to_keep_checkpoints_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    check_witness(f"{tmp_path}/checkpoints.jsonl")
+    for uri, advice in (
+        (f"{tmp_path}/nowhere/x.jsonl", f"mkdir -p {tmp_path}/nowhere"),
+        (f"file://{tmp_path}/no%20where/x.jsonl", f"mkdir -p '{tmp_path}/no where'"),
+        (str(tmp_path), "a file in it"),
+        (f"{tmp_path}/{'x' * 300}/x.jsonl", "too long"),
+    ):
+        with pytest.raises(BadInput, match=re.escape(advice)):
+            check_witness(uri)
+    started = CliRunner().invoke(main, ["server", "--checkpoint-to", f"{tmp_path}/nowhere/x.jsonl"])
+    assert started.exit_code == 2
+    assert "Make it" in started.output

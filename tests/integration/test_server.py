@@ -141,6 +141,19 @@ def test_the_first_start_prints_a_url_that_signs_in_once(new_database: NewDataba
         house.close()
 
 
+def test_what_was_wrong_with_the_guard_is_said_if_there_was_one(new_database: NewDatabase, tmp_path: Path) -> None:
+    house = House(tmp_path, new_database("sqlite"))
+    try:
+        house.server.start()
+        assert "Put the guard into the database.\n" in house.server.log
+        house.server.stop()
+        house.sql("DROP TRIGGER lockgate_guard_content")
+        house.server.start()
+        assert "Put the guard into the database. The trigger lockgate_guard_content is missing." in house.server.log
+    finally:
+        house.close()
+
+
 def test_workspaces_keep_models_apart(new_database: NewDatabase, tmp_path: Path) -> None:
     with opened(tmp_path, new_database("sqlite"), "--enable-workspaces") as house:
         admin = house.http("admin")

@@ -46,5 +46,5 @@ class AtRest:
         except InvalidToken:
             raise BadInput(
                 "LOCKGATE_SECRET_KEY is not the one that the secrets in this database were encrypted with. Start with "
-                "that one again."
+                'that one again. If it is lost: docs/howto/prove-the-audit-log.md, "If the secret key is lost".'
             ) from None

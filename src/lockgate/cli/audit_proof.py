@@ -189,7 +189,19 @@ def verify_bundle(path: Path, keys: tuple[Path, ...], exported: Path | None, as_
     say(f"  {what}. {decided['reason']}".rstrip())
     if asked is not None:
         say(f"  asked for by {asked['requester']} at {at(asked['at'])}")
-        for review in asked["reviews"]:
-            say(f"  {review['reviewer']} {said(review['verdict'])} at {at(review['at'])}. {review['comment']}".rstrip())
+        _say_reviews(asked["reviews"])
+    # Bundles of before have none.
+    earlier = stated["predicate"].get("rests_on")
+    if earlier is not None:
+        say(
+            f"  returns to what decision {earlier['decision']} let serve ({earlier['kind']}), {at(earlier['at'])}, by "
+            f"{earlier['by']}:"
+        )
+        _say_reviews(earlier["reviews"])
     for subject in stated["subject"]:
         say(f"  {subject['name']} sha256:{subject['digest']['sha256']}")
+
+
+def _say_reviews(reviews: list[dict[str, str]]) -> None:
+    for one in reviews:
+        say(f"  {one['reviewer']} {said(one['verdict'])} at {at(one['at'])}. {one['comment']}".rstrip())

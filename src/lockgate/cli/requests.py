@@ -151,6 +151,8 @@ def _show(found: dict[str, Any], as_json: bool) -> None:
         say(f"  {found['comment']}")
     if found["outcome"]:
         say(f"  {found['outcome']}")
+    if found["decision_id"] is not None:
+        say(f"  carried out at {at(found['decided_at'])} by decision {found['decision_id']}")
     _show_evidence(found)
     if found["gates"]:
         say("")

@@ -1,6 +1,6 @@
 """Decisions, and who held each target from when to when."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,6 +30,14 @@ class NewDecision:
     evidence_digest: str
     by_id: int
     reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class CarriedOut:
+    """The decision by which a request was carried out."""
+
+    decision_id: int
     at: datetime
 
 
@@ -81,6 +89,16 @@ def add_decision(session: Session, new: NewDecision) -> int:
         "at": to_ms(new.at),
     }
     return int(session.execute(_DECISION, decided).scalar_one())
+
+
+def carried_out(session: Session, request_ids: Collection[int]) -> dict[int, CarriedOut]:
+    """Return the decisions by which requests were carried out, by request."""
+    if not request_ids:
+        return {}
+    rows = session.execute(
+        select(decisions.c.request_id, decisions.c.id, decisions.c.at).where(decisions.c.request_id.in_(request_ids))
+    )
+    return {row.request_id: CarriedOut(row.id, from_ms(row.at)) for row in rows}
 
 
 def adopt(session: Session, model_id: str, target: Target, version_id: str, since: datetime) -> None:

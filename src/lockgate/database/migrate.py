@@ -26,6 +26,13 @@ from lockgate.errors import BadInput, Outdated, Refused
 VERSION_TABLE = "lockgate_alembic_version"
 #: Any number that nobody else in the database uses for an advisory lock: "lockgate" as bytes, cut to 63 bits.
 _MIGRATION_LOCK = int.from_bytes(b"lockgate") >> 1
+#: What to look at when a database is out of reach.
+_HINTS = {
+    "postgresql": "Is the URI right (--backend-store-uri), and is the server up? A database that isn't there yet is "
+    "made with `createdb NAME`.",
+    "sqlite": "Is the path right (--backend-store-uri sqlite:///FILE)? Is its folder there, and may the server write "
+    "to it?",
+}
 
 
 class Schema(StrEnum):
@@ -75,10 +82,8 @@ def _check_reachable(engine: Engine) -> None:
     try:
         engine.connect().close()
     except OperationalError as error:
-        raise BadInput(
-            f"The database can't be used: {str(error.orig).strip()} Is the URI right (--backend-store-uri), and is the "
-            "server up? A database that isn't there yet is made with `createdb NAME`."
-        ) from error
+        hint = _HINTS[engine.dialect.name]
+        raise BadInput(f"The database can't be used: {str(error.orig).strip()}\n{hint}") from error
 
 
 @contextmanager

@@ -1,25 +1,21 @@
 """Our API, under `/api/lockgate/v1`. Each route turns words into values, calls the workflow, shows what came of it."""
 
 from datetime import datetime
-from typing import Annotated
 
-from fastapi import Depends, FastAPI, Query, Response
-from fastapi.responses import PlainTextResponse
+from fastapi import Depends, FastAPI, Response
 
 from lockgate import __version__
 from lockgate.database import requests as request_rows
 from lockgate.database.policies import StoredPolicy
 from lockgate.database.policy_changes import ChangeState
-from lockgate.database.record import Filter
 from lockgate.errors import BadInput
 from lockgate.promotions.request import State
 from lockgate.promotions.target import Target
 from lockgate.reviews.standing import Verdict
-from lockgate.server import doctor, failures, openapi, people, view
+from lockgate.server import audit, doctor, failures, openapi, people, view
 from lockgate.server.calls import Calling, Comment, House, PageSize, PageToken, in_workspace, said
 from lockgate.server.once import OnceRoute
 from lockgate.server.paging import Listing
-from lockgate.wire.audit import AuditList, AuditVerification, Envelope, PublicKey
 from lockgate.wire.errors import ErrorView
 from lockgate.wire.models import DecisionView, HistoryView, RollbackBody
 from lockgate.wire.policies import (
@@ -55,9 +51,7 @@ from lockgate.wire.safety import (
 )
 from lockgate.wire.words import PolicyVersion, RowId
 from lockgate.workflow import (
-    audit_log,
     break_glass,
-    bundles,
     checks,
     freezes,
     holds,
@@ -72,8 +66,6 @@ from lockgate.workflow import (
 )
 from lockgate.workflow.model_history import model_history
 
-_LINES = "application/x-ndjson"
-
 api = FastAPI(
     title="Lockgate",
     version=__version__,
@@ -87,6 +79,7 @@ failures.install(api)
 api.router.route_class = OnceRoute
 api.include_router(people.router)
 api.include_router(doctor.router)
+api.include_router(audit.router)
 openapi.describe(api)
 
 
@@ -350,70 +343,3 @@ def simulate_policy(body: SimulateBody, house: House, caller: Calling) -> Simula
     return view.simulation(
         simulate.simulate(house, caller, body.source, body.model, body.since, body.max_results),
     )
-
-
-# Audit
-
-
-@api.get("/audit")
-def audit(
-    house: House,
-    model: str | None = None,
-    page_token: PageToken = None,
-    max_results: PageSize = 50,
-) -> AuditList:
-    """List audit entries, newest first."""
-    listing = Listing("audit", (model,))
-    page = look.audited(house, Filter(model=model, before_id=listing.start(page_token)), max_results)
-    return AuditList(
-        entries=[view.audit_entry(row) for row in page.entries], next_page_token=listing.token(page.next_before)
-    )
-
-
-# Not `response_class`, which would have refusals be of that type too.
-@api.get("/audit/export", response_model=None, responses={200: {"content": {_LINES: {"schema": {"type": "string"}}}}})
-def export_audit(
-    house: House,
-    caller: Calling,
-    after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
-    max_results: Annotated[int, Query(ge=1, le=audit_log.MAX_LINES)] = audit_log.MAX_LINES,
-) -> PlainTextResponse:
-    """Return the entries after one as the lines that were chained, oldest first; nothing at the end of the log."""
-    lines = audit_log.export(house, caller, after, max_results)
-    return PlainTextResponse("".join(f"{line}\n" for line in lines), media_type=_LINES)
-
-
-@api.get("/audit/verify")
-def verify_audit(
-    house: House,
-    caller: Calling,
-    after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
-    max_results: Annotated[int, Query(ge=1, le=audit_log.MAX_FOLLOWED)] = audit_log.MAX_FOLLOWED,
-) -> AuditVerification:
-    """Follow the hash chain in the database, and compare its end with the checkpoints that are kept elsewhere."""
-    return view.verification(audit_log.verify(house, caller, after, max_results))
-
-
-@api.get("/audit/checkpoint")
-def audit_checkpoint(house: House, caller: Calling) -> Envelope:
-    """Sign what the log comes to now."""
-    return Envelope(**audit_log.signed_head(house, caller))
-
-
-@api.get("/audit/key")
-def audit_key(house: House, caller: Calling) -> PublicKey:
-    """Show the public key that checkpoints and bundles are signed with."""
-    signs = audit_log.signs_with(house, caller)
-    return PublicKey(key_id=signs.key_id, public_key=signs.public_key)
-
-
-@api.get("/decisions/{decision_id}/bundle")
-def decision_bundle(decision_id: RowId, house: House, caller: Calling) -> Envelope:
-    """Export a decision as one signed bundle."""
-    return Envelope(**bundles.of_decision(house, caller, decision_id))
-
-
-@api.get("/requests/{request_id}/bundle")
-def request_bundle(request_id: RowId, house: House, caller: Calling) -> Envelope:
-    """Export the decision by which a request was carried out as one signed bundle."""
-    return Envelope(**bundles.of_request(house, caller, request_id))

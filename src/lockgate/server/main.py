@@ -24,7 +24,7 @@ from lockgate import __version__
 from lockgate.access.principals import LOCKGATE, calling
 from lockgate.binding import Binding
 from lockgate.database.engine import engine_for, now, real_uri
-from lockgate.database.guard.placing import put_in_place
+from lockgate.database.guard.placing import put_in_place, was_there
 from lockgate.database.migrate import Schema, prepare_database, schema_of, turn
 from lockgate.errors import BadInput, LockgateError
 from lockgate.identity_file import identity_file
@@ -126,7 +126,9 @@ def _prepare(policy_file: str | None, token: str | None) -> str | None:
     # A newer server that has migrated the database has put its own guard there.
     wrong = put_in_place(registry) if schema_of(engine) is Schema.CURRENT else []
     if wrong:
-        _console.print(f"Put the guard into the database. {' '.join(wrong[:3])}", markup=False)
+        # Where there was none, all of it was missing, and nothing is wrong.
+        told = wrong[:3] if was_there(engine) else []
+        _console.print(" ".join(["Put the guard into the database.", *told]), markup=False)
     # Servers that start together find what the first of them has written.
     with turn(engine):
         return _furnish(engine, policy_file, token)

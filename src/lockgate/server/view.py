@@ -39,7 +39,7 @@ from lockgate.workflow.simulate import Simulation
 
 def request(case: Case, base_url: str) -> RequestView:
     """Show a request with what it has come to."""
-    asked = case.request
+    asked, carried_out = case.request, case.carried_out
     return RequestView(
         id=asked.id,
         model=asked.model,
@@ -61,6 +61,8 @@ def request(case: Case, base_url: str) -> RequestView:
         unmet=list(case.verdict.unmet),
         warnings=list(case.verdict.warnings),
         outcome=asked.outcome,
+        decided_at=carried_out.at if carried_out else None,
+        decision_id=carried_out.decision_id if carried_out else None,
         url=f"{base_url}/lockgate/requests/{asked.id}",
     )
 

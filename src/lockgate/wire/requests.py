@@ -95,6 +95,9 @@ class RequestView(BaseModel):
     unmet: list[str]
     warnings: list[str]
     outcome: str
+    #: When it was carried out, and by which decision; null if it was not.
+    decided_at: Time | None
+    decision_id: int | None
     url: str
 
 

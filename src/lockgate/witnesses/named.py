@@ -1,6 +1,7 @@
 """Witnesses by their URI, as `lockgate server --checkpoint-to` names them."""
 
 from pathlib import Path
+from shlex import quote
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from lockgate.errors import BadInput
@@ -38,14 +39,31 @@ def witness(uri: str) -> Witness:
 
 
 def check_witness(uri: str) -> None:
-    """Refuse a URI that names no witness, or that a list of them can't hold.
+    """Refuse a URI that names no witness, that a list of them can't hold, or that is of a file which can't be made.
 
     Raises:
         BadInput: saying what can be named.
     """
-    witness(uri)
+    named = witness(uri)
     if uri.split() != [uri]:
         raise BadInput(f"{uri!r} has a blank in it. Write it as file:///... with %20, or choose another path.")
+    if isinstance(named, File):
+        _check_file(named.path)
+
+
+def _check_file(path: Path) -> None:
+    folder = path.absolute().parent
+    try:
+        is_folder, has_folder = path.is_dir(), folder.is_dir()
+    except OSError as error:
+        raise BadInput(f"No checkpoints can be kept in {path}: {error.strerror}. Name another file.") from None
+    if is_folder:
+        raise BadInput(f"Checkpoints are kept in a file, and {path} is a folder. Name a file in it.")
+    if not has_folder:
+        raise BadInput(
+            f"No checkpoints can be kept in {path}: its folder is not there. Make it "
+            f"(`mkdir -p {quote(str(folder))}`), mount it if it is on another machine, or name another file."
+        )
 
 
 def _bucket(uri: str, bucket: str, prefix: str, query: str) -> Bucket:

@@ -230,6 +230,7 @@ def review(stores: Stores, emergency_id: int, verdict: Verdict, comment: str | N
         _check_may_review(begun, now)
         if verdict is Verdict.APPROVE:
             _complete(stores, begun, now, files)
+        evidence = break_glass.evidence(begun.session, emergency_id)
         caller = begun.caller.principal
         break_glass.review(begun.session, emergency_id, caller.id, verdict, said, begun.now)
         if verdict is Verdict.REJECT:
@@ -243,7 +244,7 @@ def review(stores: Stores, emergency_id: int, verdict: Verdict, comment: str | N
             version=now.version,
             target=str(now.target),
             decision_id=now.decision_id,
-            after={"break_glass": emergency_id, "verdict": verdict},
+            after={"break_glass": emergency_id, "verdict": verdict, "evidence": evidence.digest},
             reason=said,
         )
         reviewed = break_glass.find(begun.session, begun.workspace, emergency_id)

@@ -7,7 +7,7 @@ writes to those could have it signed. What the log has only the digest of is com
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import or_, select
@@ -27,6 +27,7 @@ from lockgate.errors import Conflict, NotFound
 from lockgate.events.event import EventType
 from lockgate.evidence.record import Evidence
 from lockgate.registry.transaction import reading
+from lockgate.reviews.standing import Verdict
 from lockgate.workflow.case import request_named
 from lockgate.workflow.checkpoints import Schedule
 from lockgate.workflow.signing import signer
@@ -80,20 +81,35 @@ def of_request(stores: Stores, caller: Caller, request_id: int) -> dict[str, Any
     return of_decision(stores, caller, decision_id)
 
 
+@dataclass(frozen=True)
+class _Grounds:
+    """A decision as the log tells of it."""
+
+    id: int
+    kind: DecisionKind
+    entries: tuple[Stored, ...]
+    told: tuple[Told, ...]
+    #: The entry of the decision itself, and of the request that it carried out.
+    done: Told
+    opened: Told | None
+    #: What was decided on, and its digest; none if nobody looked at any.
+    evidence: Mapping[str, Any] | None
+    digest: str
+
+
 def _statement(session: Session, decided: Any, shows_lines: bool) -> dict[str, Any]:
-    entries = _entries(session, decided)
-    told = [json.loads(one.line) for one in entries]
-    [done] = _expected(told, _ACTIONS[DecisionKind(decided.kind)], decided.id)
+    found = _grounds(session, decided)
+    earlier = _returns_to(session, found) if found.kind is DecisionKind.ROLLBACK else None
+    done, opened, entries = found.done, found.opened, found.entries
+    rests_on = earlier or found
+    if earlier is not None:
+        entries = tuple(sorted({*entries, *earlier.entries}, key=lambda one: one.number))
     version = None if decided.version_id is None else done["version"]
-    before = [one for one in told if one["number"] < done["number"]]
-    opened = _expected(before, EventType.REQUEST_OPENED, None)[0] if decided.request_id is not None else None
-    digest = _digest(done, before)
-    evidence = _evidence(session, decided, digest) if digest else None
     policy_version = opened["after"]["policy"] if opened is not None else decided.policy_version
     predicate: dict[str, Any] = {
         "decision": {
-            "id": decided.id,
-            "kind": DecisionKind(decided.kind),
+            "id": found.id,
+            "kind": found.kind,
             "at": done["at"],
             "by": done["actor"],
             "reason": done["reason"],
@@ -104,12 +120,64 @@ def _statement(session: Session, decided: Any, shows_lines: bool) -> dict[str, A
             "workspace": done["workspace"],
         },
         "policy": {"version": policy_version, "source": _policy(session, policy_version)},
-        "evidence": evidence,
-        "request": _request(session, opened, before) if opened is not None else None,
+        "evidence": rests_on.evidence,
+        "request": _request(session, opened, _before(found.told, done)) if opened is not None else None,
+        "rests_on": _earlier(earlier, done) if earlier is not None else None,
         "log": {"id": chain.head(session).log_id, "entries": [_shown(one, shows_lines) for one in entries]},
     }
-    files = Evidence.from_json(evidence).artifacts.digest if evidence is not None else ""
-    return bundle.statement(done["model"], version, files, digest, predicate)
+    files = Evidence.from_json(rests_on.evidence).artifacts.digest if rests_on.evidence is not None else ""
+    return bundle.statement(done["model"], version, files, rests_on.digest, predicate)
+
+
+def _grounds(session: Session, decided: Any) -> _Grounds:
+    """Gather what the log has about a decision."""
+    kind, entries = DecisionKind(decided.kind), tuple(_entries(session, decided))
+    told = tuple(json.loads(one.line) for one in entries)
+    [done] = _expected(told, _ACTIONS[kind], decided.id)
+    before = _before(told, done)
+    opened = _expected(before, EventType.REQUEST_OPENED, None)[0] if decided.request_id is not None else None
+    digest = _digest(told, done)
+    evidence = _evidence(session, decided, digest) if digest else None
+    return _Grounds(decided.id, kind, entries, told, done, opened, evidence, digest)
+
+
+def _returns_to(session: Session, rollback: _Grounds) -> _Grounds | None:
+    """Return the decision by which people last let the version of a rollback serve there; none if nobody ever did."""
+    done = rollback.done
+    same = [getattr(audit.c, name) == done[name] for name in ("model_id", "version", "target")]
+    by_people = audit.c.action.in_((EventType.PROMOTED, EventType.BREAK_GLASS_REVIEWED))
+    found = _intact(chain.entries(session, *same, by_people, audit.c.id < done["number"]))
+    approved = [
+        one["decision_id"]
+        for one in (json.loads(entry.line) for entry in found)
+        if one["outcome"] == AuditOutcome.DONE and one["after"].get("verdict", Verdict.APPROVE) == Verdict.APPROVE
+    ]
+    if not approved:
+        return None
+    decided = session.execute(_DECISION.where(decisions.c.id == max(approved))).first()
+    if decided is None:
+        raise Conflict(
+            f"Decision {max(approved)}, which this rollback returns to, is not there any more, though the log tells of "
+            "it. Nothing is signed about this decision."
+        )
+    return _grounds(session, decided)
+
+
+def _earlier(earlier: _Grounds, rollback: Told) -> Told:
+    """Show the decision that a rollback rests on, with the reviews that there were when it fell."""
+    return {
+        "decision": earlier.id,
+        "kind": earlier.kind,
+        "at": earlier.done["at"],
+        "by": earlier.done["actor"],
+        "evidence_digest": earlier.digest,
+        "request": earlier.opened["request_id"] if earlier.opened is not None else None,
+        "reviews": _reviews(_before(earlier.told, rollback)),
+    }
+
+
+def _before(told: Sequence[Told], one: Told) -> list[Told]:
+    return [other for other in told if other["number"] < one["number"]]
 
 
 def _expected(told: Sequence[Told], action: EventType, decision_id: int | None) -> list[Told]:
@@ -126,11 +194,14 @@ def _expected(told: Sequence[Told], action: EventType, decision_id: int | None) 
     return found
 
 
-def _digest(done: Told, before: Sequence[Told]) -> str:
+def _digest(told: Sequence[Told], done: Told) -> str:
     """Return the digest of the evidence that was decided on, as the log has it last; empty if there was none."""
     frozen = (EventType.REQUEST_OPENED, EventType.EVIDENCE_CHANGED)
-    told = [*(one["after"]["evidence"] for one in before if one["action"] in frozen), done["after"].get("evidence")]
-    return str(next((digest for digest in reversed(told) if digest), ""))
+    named = [one["after"]["evidence"] for one in _before(told, done) if one["action"] in frozen]
+    named.append(done["after"].get("evidence"))
+    # By then the files are hashed, which they may not have been when the glass was broken.
+    named += [one["after"].get("evidence") for one in told if one["action"] == EventType.BREAK_GLASS_REVIEWED]
+    return str(next((digest for digest in reversed(named) if digest), ""))
 
 
 def _evidence(session: Session, decided: Any, digest: str) -> dict[str, Any]:
@@ -148,25 +219,29 @@ def _evidence(session: Session, decided: Any, digest: str) -> dict[str, Any]:
 
 
 def _request(session: Session, opened: Told, before: Sequence[Told]) -> Told:
-    said = (EventType.REQUEST_REVIEWED, EventType.REQUEST_COMMENTED)
     return {
         "id": opened["request_id"],
         "requester": opened["actor"],
         "at": opened["at"],
         "comment": opened["reason"],
         "gates": [asdict(gate) for gate in requests.gates(session, opened["request_id"])],
-        "reviews": [
-            {
-                "reviewer": one["actor"],
-                "verdict": one["after"]["verdict"],
-                "comment": one["reason"],
-                "at": one["at"],
-                "evidence_digest": one["after"]["evidence"],
-            }
-            for one in before
-            if one["action"] in said
-        ],
+        "reviews": _reviews(before),
     }
+
+
+def _reviews(told: Sequence[Told]) -> list[Told]:
+    said = (EventType.REQUEST_REVIEWED, EventType.REQUEST_COMMENTED, EventType.BREAK_GLASS_REVIEWED)
+    return [
+        {
+            "reviewer": one["actor"],
+            "verdict": one["after"]["verdict"],
+            "comment": one["reason"],
+            "at": one["at"],
+            "evidence_digest": one["after"].get("evidence"),
+        }
+        for one in told
+        if one["action"] in said and one["outcome"] == AuditOutcome.DONE
+    ]
 
 
 def _entries(session: Session, decided: Any) -> list[Stored]:

@@ -15,6 +15,7 @@ from lockgate.database import (
     requests,
     reviews,
 )
+from lockgate.database.history import CarriedOut
 from lockgate.database.identities import Model, Version
 from lockgate.decisions.verdict import Verdict, people_decide
 from lockgate.errors import Conflict, ConflictOnRecord, NotFound
@@ -52,6 +53,8 @@ class Case:
     #: Who is asked to review, or to review again.
     asked_reviewers: tuple[str, ...] = ()
     progress: str = ""
+    #: The decision that it led to.
+    carried_out: CarriedOut | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Looking: requests with their verdict of now, lists of them, the audit log. A live request
 that is looked at is judged anew, on its evidence of now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.access.sight import sight_of
-from lockgate.database import policies, record, requests, reviews
+from lockgate.database import history, policies, record, requests, reviews
 from lockgate.database.engine import now
+from lockgate.database.history import CarriedOut
 from lockgate.decisions.verdict import Verdict
 from lockgate.errors import Outdated
-from lockgate.promotions.request import LIVE, PromotionRequest
+from lockgate.promotions.request import LIVE, PromotionRequest, State
 from lockgate.registry import pointers
 from lockgate.registry.transaction import reading
 from lockgate.workflow.case import Case, assess, request_named, study
@@ -38,7 +39,7 @@ def request(stores: Stores, request_id: int) -> Case:
         with suppress(Outdated):
             return _looked_at_again(stores, found)
     with reading(stores.registry.engine) as session:
-        return _case(session, stores, found)
+        return _case(session, stores, found, _carried_out(session, [found]))
 
 
 def _looked_at_again(stores: Stores, found: PromotionRequest) -> Case:
@@ -47,7 +48,7 @@ def _looked_at_again(stores: Stores, found: PromotionRequest) -> Case:
     with stores.registry.mutation(found.model) as begun:
         request = requests.get(begun.session, found.id)
         if request.state not in LIVE or request.has_expired(begun.now):
-            return _case(begun.session, stores, request)
+            return _case(begun.session, stores, request, _carried_out(begun.session, [request]))
         return assess(begun.by_lockgate(), stores, request, files)
 
 
@@ -71,11 +72,17 @@ def search(stores: Stores, wanted: requests.Filter, limit: int) -> Page:
     seen = replace(wanted, sight=sight_of(current_caller().principal))
     with reading(stores.registry.engine) as session:
         found = requests.search(session, seen, limit + 1)
-        cases = tuple(_case(session, stores, one) for one in found[:limit])
+        carried_out = _carried_out(session, found[:limit])
+        cases = tuple(_case(session, stores, one, carried_out) for one in found[:limit])
     return Page(cases, found[limit - 1].id if len(found) > limit else None)
 
 
-def _case(session: Session, stores: Stores, found: PromotionRequest) -> Case:
+def _carried_out(session: Session, found: Sequence[PromotionRequest]) -> Mapping[int, CarriedOut]:
+    """Return the decisions that requests led to, all at once."""
+    return history.carried_out(session, [one.id for one in found if one.state is State.PROMOTED])
+
+
+def _case(session: Session, stores: Stores, found: PromotionRequest, carried_out: Mapping[int, CarriedOut]) -> Case:
     evidence = requests.evidence(session, found.id)
     if found.state in LIVE:
         holder = pointers.read(session, found.workspace, found.model).newest(found.target)
@@ -84,7 +91,7 @@ def _case(session: Session, stores: Stores, found: PromotionRequest) -> Case:
     verdict = Verdict(requests.gates(session, found.id), True, ())
     given = tuple(reviews.of_requests(session, [found.id]).get(found.id, ()))
     excluded = exclusions(session, found.requester, evidence)
-    return Case(found, rules, evidence, None, given, excluded, verdict)
+    return Case(found, rules, evidence, None, given, excluded, verdict, carried_out=carried_out.get(found.id))
 
 
 @dataclass(frozen=True)

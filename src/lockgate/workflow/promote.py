@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lockgate.audit.entry import AuditOutcome
 from lockgate.database import history, policies, requests, reviews
-from lockgate.database.history import NewDecision
+from lockgate.database.history import CarriedOut, NewDecision
 from lockgate.decisions.verdict import DecisionKind, people_decide, why_not_carry_out
 from lockgate.errors import ConflictOnRecord, LockgateError, RefusedOnRecord
 from lockgate.events.event import EventType
@@ -158,4 +158,5 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
         after={"version": request.version},
         reason=request.comment,
     )
-    return replace(case, request=replace(request, state=State.PROMOTED, outcome=outcome))
+    promoted = replace(request, state=State.PROMOTED, outcome=outcome)
+    return replace(case, request=promoted, carried_out=CarriedOut(decision, begun.now))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, Row, bindparam, insert, inspect, select, text
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import LOCKGATE, Caller
@@ -16,7 +16,7 @@ from lockgate.database.guard.differences import SOLE, TABLES, differences, schem
 from lockgate.database.identities import new_id
 from lockgate.database.migrate import alone, check_is_not_newer
 from lockgate.database.record import record
-from lockgate.database.tables import chain_head, grants, versions
+from lockgate.database.tables import audit, chain_head, grants, versions
 from lockgate.errors import Refused
 from lockgate.events.event import EventType
 
@@ -78,6 +78,13 @@ def put_in_place(uri: str, caller: Caller = LOCKGATE) -> list[str]:
             _create(connection)
             put_on_record(connection, EventType.GUARD_PLACED, {"wrong": wrong}, caller)
         return wrong
+
+
+def was_there(engine: Engine) -> bool:
+    """Say whether a database had a guard, as far as its log goes, before the one that was placed last."""
+    placed = select(audit.c.id).where(audit.c.action == EventType.GUARD_PLACED).limit(2)
+    with engine.connect() as connection:
+        return len(connection.execute(placed).all()) > 1
 
 
 def put_on_record(
