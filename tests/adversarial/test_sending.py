@@ -260,6 +260,14 @@ def test_a_connection_that_breaks(receiver: Receiver) -> None:
     assert (broken.status, broken.error, broken.is_success) == (200, Failure.BROKEN, False)
 
 
+def test_a_connection_that_is_gone_when_it_is_looked_at(receiver: Receiver) -> None:
+    receiver.behaviour = lambda visit: visit.reset()
+    for url in (receiver.url, receiver.url.replace("http:", "https:")):
+        # What of it is gone at which step is chance: so many that each comes up.
+        failures = {answer.error for answer in sent(*[call(url)] * 300)}
+        assert failures <= {Failure.NOT_CONNECTED, Failure.NO_TLS, Failure.BROKEN, Failure.MALFORMED}
+
+
 def test_nobody_there(receiver: Receiver) -> None:
     receiver.__exit__(None, None, None)
     (answer,) = sent(call(receiver.url))

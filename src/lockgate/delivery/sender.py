@@ -205,12 +205,9 @@ class _Watch:
 
         Whoever does that is not told what they have reached: it looks as if nobody had been there.
         """
-        try:
-            peer = str(self.heard.stream.get_extra_info("server_addr")[0])
-        except OSError:
-            # It is gone already.
-            peer = ""
-        if not is_open(peer, self.allowed, self.host):
+        peer = self.heard.stream.get_extra_info("server_addr")
+        # One that is gone already has none.
+        if peer is None or not is_open(peer[0], self.allowed, self.host):
             raise _Failed(Failure.NOT_CONNECTED)
 
 
