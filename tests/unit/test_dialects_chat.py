@@ -1,6 +1,7 @@
 """Messages to people: Slack, Teams, and chats that somebody adds by a template."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.told import ATTEMPT, PROMOTION, told
 #: https://docs.slack.dev/reference/block-kit/composition-objects/text-object
 MRKDWN = {
     "type": "object",
-    "required": ["type", "text"],
+    "required": ["type", "text", "verbatim"],
     "properties": {
         "type": {"const": "mrkdwn"},
         "text": {"type": "string", "minLength": 1, "maxLength": 3000},
@@ -195,6 +196,14 @@ def test_a_promotion_says_what_changed_who_did_it_and_where_to_look(chat: str) -
     for part in ("Promotion", "version 3 of 'fraud' → stage:Production", "bot", "2 → 3", "better on all counts"):
         assert part in shown
     assert '"https://gate.example.com/lockgate/requests/7"' in json.dumps(body)
+
+
+@pytest.mark.parametrize("chat", SHAPES)
+def test_where_nobody_said_how_people_get_here_there_is_no_button(chat: str) -> None:
+    nowhere = replace(ATTEMPT, base_url="")
+    body = json.loads(dialects()[chat].call(PROMOTION, PROMOTION.type, ENDPOINT, nowhere).body)
+    validate(body, SHAPES[chat])
+    assert "/lockgate/" not in json.dumps(body)
 
 
 @pytest.mark.parametrize("chat", SHAPES)

@@ -103,6 +103,11 @@ def test_a_long_reason_is_cut() -> None:
     assert (len(data["reason"]), data["after"], data["shortened"]) == (2_000, {"version": 3}, True)
 
 
+def test_texts_of_any_length_are_cut_at_last() -> None:
+    data = body(told(model="\N{SNOWMAN}" * 5_000, version=1, target="alias:a"))["data"]
+    assert (data["model"], data["target"], data["version"]) == ("\N{SNOWMAN}" * 200, "alias:a", 1)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3_000),
     lambda inner: st.lists(inner, max_size=20) | st.dictionaries(st.text(max_size=300), inner, max_size=20),

@@ -87,7 +87,8 @@ class Attempt:
     Attributes:
         message_id: The same for each attempt, and for no other delivery.
         at: When.
-        base_url: How people reach Lockgate, for links; nothing at the end: `https://lockgate.example.com`.
+        base_url: How people reach Lockgate, for links, without a slash at the end: `https://lockgate.example.com`.
+            Empty if nobody said; then there are no links.
     """
 
     message_id: str

@@ -20,7 +20,7 @@ def payload(told: Told, base_url: str) -> dict[str, Any]:
 
     Args:
         told: The event.
-        base_url: How people reach Lockgate.
+        base_url: How people reach Lockgate; nothing if nobody said.
     """
     data: dict[str, Any] = {"id": told.id, "workspace": told.workspace}
     data.update((key, told.data[key]) for key in _TOLD if key in told.data)
@@ -31,13 +31,18 @@ def payload(told: Told, base_url: str) -> dict[str, Any]:
 
 
 def request_page(told: Told, base_url: str) -> str | None:
-    """Return where people see the promotion request that an event is about, if it is about one."""
+    """Return where people see the promotion request that an event is about, if it is about one and there is a place."""
     number = told.data.get("request_id")
-    return f"{base_url}/lockgate/requests/{number}" if number is not None else None
+    return f"{base_url}/lockgate/requests/{number}" if base_url and number is not None else None
 
 
 def page(told: Told, base_url: str) -> str:
-    """Return where people see what an event is about: its request, else its model, else what is asked of them."""
+    """Return where people see what an event is about: its request, else its model, else what is asked of them.
+
+    Nothing where nobody said how people reach Lockgate.
+    """
+    if not base_url:
+        return ""
     found = request_page(told, base_url)
     if found:
         return found
