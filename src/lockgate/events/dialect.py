@@ -7,12 +7,16 @@ in `lockgate.events.dialects` and name it in `lockgate.events.dialects.named`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from lockgate.audit.entry import AuditOutcome
 from lockgate.events.event import EventType
 
 #: As Standard Webhooks advises: what must be larger is to be asked for (https://www.standardwebhooks.com).
 MOST_BYTES = 20_000
+
+#: The tag that makes a registered model, or a version as it is made, one of MLflow's prompts.
+PROMPT_MARKER = "mlflow.prompt.is_prompt"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,28 @@ class Told:
     workspace: str
     model: str | None
     data: Mapping[str, Any]
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether it tells of something that somebody tried and was refused: nothing has changed."""
+        return bool(self.data.get("outcome") == AuditOutcome.REFUSED)
+
+    @property
+    def before(self) -> Mapping[str, Any]:
+        """What was before, as far as the event tells."""
+        return dict(self.data.get("before", {}))
+
+    @property
+    def after(self) -> Mapping[str, Any]:
+        """What is afterwards, as far as the event tells."""
+        return dict(self.data.get("after", {}))
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether it is about one of MLflow's prompts, which are kept as registered models."""
+        is_new = self.type in (EventType.MODEL_CREATED, EventType.VERSION_CREATED)
+        tags = self.after.get("tags", {}) if is_new else {}
+        return bool(self.after.get("is_prompt")) or str(tags.get(PROMPT_MARKER, "")).lower() == "true"
 
 
 @dataclass(frozen=True)
@@ -61,7 +87,8 @@ class Attempt:
     Attributes:
         message_id: The same for each attempt, and for no other delivery.
         at: When.
-        base_url: How people reach Lockgate, for links; nothing at the end: `https://lockgate.example.com`.
+        base_url: How people reach Lockgate, for links, without a slash at the end: `https://lockgate.example.com`.
+            Empty if nobody said; then there are no links.
     """
 
     message_id: str
@@ -86,10 +113,28 @@ class Dialect(Protocol):
     """
 
     #: Names of the events that a webhook of this dialect can be for.
-    EVENTS: tuple[str, ...]
+    EVENTS: ClassVar[tuple[str, ...]]
+    #: Those of an endpoint's settings that are secret.
+    SECRET_SETTINGS: ClassVar[frozenset[str]]
+
+    def check(self, endpoint: Endpoint) -> None:
+        """Refuse an endpoint that can't be told in this dialect.
+
+        Raises:
+            BadInput: saying what is missing or malformed.
+        """
 
     def names(self, told: Told) -> tuple[str, ...]:
-        """Return which of its events an event is, in the order in which they are told."""
+        """Return which of its events an event is, in the order in which they are told.
+
+        A change of several versions is told of each: what is about another version than the event says has its number
+        behind a colon, `MODEL_VERSION_TRANSITIONED_TO_ARCHIVED:2`. See `event_named`.
+        """
 
     def call(self, told: Told, name: str, endpoint: Endpoint, attempt: Attempt) -> Call:
         """Return the call that tells of an event under one of its names, signed."""
+
+
+def event_named(name: str) -> str:
+    """Return which of a dialect's `EVENTS` a name is that `Dialect.names` gave: that is what webhooks are for."""
+    return name.partition(":")[0]

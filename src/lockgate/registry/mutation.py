@@ -25,7 +25,7 @@ from lockgate.registry.transaction import transaction
 
 @dataclass(frozen=True)
 class Mutation:
-    """A mutation under way. `found` is the model, if there is one of the name."""
+    """A mutation under way. `found` is the model, if there is one of the name; it may be one of MLflow's prompts."""
 
     session: Session
     caller: Caller
@@ -33,6 +33,7 @@ class Mutation:
     workspace: str
     name: str
     found: Model | None
+    is_prompt: bool
     pointers: Pointers
     _versions: dict[int, Version] = field(default_factory=dict)
 
@@ -70,7 +71,8 @@ class Mutation:
         after: Mapping[str, Any] | None = None,
         reason: str = "",
     ) -> None:
-        """Write the audit entry and the event of what was done or refused."""
+        """Write the audit entry and the event of what was done or refused; those of a prompt say that it is one."""
+        marked = {"is_prompt": True} if self.is_prompt else {}
         entry = AuditEntry(
             action=action,
             actor=self.caller.principal.name,
@@ -85,7 +87,7 @@ class Mutation:
             request_id=request_id,
             decision_id=decision_id,
             before=before or {},
-            after=after or {},
+            after={**(after or {}), **marked},
             reason=reason,
         )
         record(self.session, entry, self.now)
@@ -115,13 +117,14 @@ def mutation(engine: Engine, workspace: str, name: str) -> Iterator[Mutation]:
 
 def _identified(
     session: Session, is_so: Present, workspace: str, name: str, created_at: int | None
-) -> tuple[Model | None, Pointers, dict[int, Version]]:
-    """Return the model, its pointers and those of its versions that are known, as a mutation holds them."""
+) -> tuple[Model | None, bool, Pointers, dict[int, Version]]:
+    """Return the model, whether it is a prompt, its pointers and its known versions, as a mutation holds them."""
     if created_at is None:
-        return None, pointers.NONE, {}
+        return None, False, pointers.NONE, {}
     if is_so.known is not None and is_so.known.created_at == created_at:
-        return is_so.known, is_so.pointers, dict(is_so.versions)
-    return identify_model(session, workspace, name, created_at, is_so.now), is_so.pointers, {}
+        return is_so.known, is_so.is_prompt, is_so.pointers, dict(is_so.versions)
+    known = identify_model(session, workspace, name, created_at, is_so.now)
+    return known, is_so.is_prompt, is_so.pointers, {}
 
 
 _LOCK = (

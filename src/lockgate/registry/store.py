@@ -52,6 +52,7 @@ from lockgate.registry.granting import granted
 from lockgate.registry.mutation import Mutation, mutation
 from lockgate.registry.pointers import Pointers
 from lockgate.registry.searching import checking_page_tokens
+from lockgate.registry.stages import NO_STAGES, StageMoves, stage_moves
 from lockgate.registry.transaction import joining, reading_apart, told_by_mlflow
 from lockgate.registry.visible import in_registry, showing
 
@@ -275,14 +276,15 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             if archive:
                 _validate_model_name(name)
                 given = _validate_model_version(version)
+            stages = NO_STAGES if number is None else stage_moves(begun, number, canonical, archive)
             with self._moving(begun, wanted, decisions):
                 moved = super().transition_model_version_stage(name, given, stage, archive_existing_versions)
             begun.record(
                 EventType.TARGET_MOVED,
                 version=int(moved.version),
                 target=f"stage:{canonical}",
-                before=_shown(begun.pointers),
-                after=_shown(wanted),
+                before={**_shown(begun.pointers), **stages.before},
+                after={**_shown(wanted), **stages.after},
             )
             return moved
 
@@ -341,7 +343,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         decision_id: int,
         evidence_digest: str,
         request_id: int | None = None,
-    ) -> None:
+    ) -> StageMoves:
         """Carry out a decision: the target comes to hold this version and no other.
 
         Args:
@@ -351,6 +353,9 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             decision_id: The decision.
             evidence_digest: The digest of the evidence that it is about.
             request_id: The request that it is about.
+
+        Returns:
+            Which versions went from which stage to which.
         """
         is_stage = target.kind == "stage"
         wanted = (
@@ -361,6 +366,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         changes = begun.pointers.changes_to(wanted)
         self.gate.check_side_effects(begun, target, changes)
         decisions = {change.target: decision_id for change in changes}
+        stages = stage_moves(begun, version, target.name, archive_others=True) if is_stage else NO_STAGES
         with self._moving(begun, wanted, decisions, evidence_digest, request_id):
             if is_stage:
                 # MLflow writes versions by their number, so it may put one in before it has taken another out.
@@ -368,12 +374,15 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
                 super().transition_model_version_stage(begun.name, version, target.name, True)
             elif not pointers.repoint(begun.session, begun.workspace, begun.name, target.name, version):
                 super().set_registered_model_alias(begun.name, target.name, version)
+        return stages
 
-    def unstage(self, begun: Mutation, version: int, decisions: Mapping[Target, int]) -> None:
-        """Send a version back to no stage, as was decided."""
+    def unstage(self, begun: Mutation, version: int, decisions: Mapping[Target, int]) -> StageMoves:
+        """Send a version back to no stage, as was decided; return from which it went."""
+        stages = stage_moves(begun, version, STAGE_NONE, archive_others=False)
         wanted = begun.pointers.with_stage(version, STAGE_NONE, archive_others=False)
         with self._moving(begun, wanted, decisions):
             super().transition_model_version_stage(begun.name, version, STAGE_NONE, False)
+        return stages
 
     def get_latest_versions(self, name: str, stages: Sequence[str] | None = None) -> list[ModelVersion]:
         """Return the latest version in each stage.

@@ -141,16 +141,17 @@ def _carry_out(
             review_by=review_by,
         ),
     )
-    stores.registry.move(begun, target, version, decision, evidence.digest)
+    moved = stores.registry.move(begun, target, version, decision, evidence.digest)
     seal(begun, stores, version, known.id)
     begun.record(
         EventType.BREAK_GLASS,
         version=version,
         target=str(target),
         decision_id=decision,
-        before={"version": before},
+        before={"version": before, **moved.before},
         after={
             "version": version,
+            **moved.after,
             "break_glass": number,
             "ticket": ticket,
             "unmet": list(unmet),

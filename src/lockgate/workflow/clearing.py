@@ -48,12 +48,12 @@ def unstage(stores: Stores, begun: Mutation, version: int, reason: str) -> None:
     change = Change(STAGING, frozenset(), frozenset({version}))
     is_closed = policies.current(begun.session).policy.protects(STAGING)
     decisions = {STAGING: decide_clearing(begun, change, reason)} if is_closed else {}
-    stores.registry.unstage(begun, version, decisions)
+    moved = stores.registry.unstage(begun, version, decisions)
     begun.record(
         EventType.TARGET_MOVED,
         version=version,
         target=str(STAGING),
-        before={"version": version},
-        after={"version": None},
+        before={"version": version, **moved.before},
+        after={"version": None, **moved.after},
         reason=reason,
     )

@@ -143,7 +143,7 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
             at=begun.now,
         ),
     )
-    stores.registry.move(begun, request.target, request.version, decision, request.evidence_digest, request.id)
+    moved = stores.registry.move(begun, request.target, request.version, decision, request.evidence_digest, request.id)
     if not people_decide(case.rules):  # else it has been sealed since they did
         seal(begun, stores, request.version, request.version_id)
     outcome = f"{begun.caller.principal.name} moved {request.target} to version {request.version}"
@@ -154,8 +154,8 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
         target=str(request.target),
         request_id=request.id,
         decision_id=decision,
-        before={"version": before},
-        after={"version": request.version},
+        before={"version": before, **moved.before},
+        after={"version": request.version, **moved.after},
         reason=request.comment,
     )
     promoted = replace(request, state=State.PROMOTED, outcome=outcome)

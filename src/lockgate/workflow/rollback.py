@@ -173,7 +173,7 @@ def carry_out_rollback(
             at=begun.now,
         ),
     )
-    stores.registry.move(begun, target, back_to.version, decision, evidence_digest="")
+    moved = stores.registry.move(begun, target, back_to.version, decision, evidence_digest="")
     hold = None
     if previous is not None and before is not None and not _is_held(begun, previous, target):
         hold = _hold(begun, previous, before, target, f"rolled back from {target}: {reason}", decision)
@@ -182,8 +182,8 @@ def carry_out_rollback(
         version=back_to.version,
         target=str(target),
         decision_id=decision,
-        before={"version": before},
-        after={"version": back_to.version, "hold": hold},
+        before={"version": before, **moved.before},
+        after={"version": back_to.version, "hold": hold, **moved.after},
         reason=reason,
     )
     return Decided(
