@@ -42,6 +42,7 @@ walls: $(STAMP)  ## take each wall out in turn and see that a test notices; writ
 bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, the proof of the audit log, and hashing (GIGABYTES=10 for the large one)
 	@$(BIN)/python -m bench.promotions
 	@$(BIN)/python -m bench.routes
+	@$(BIN)/python -m bench.deliveries
 	@$(BIN)/python -m bench.audit
 	@$(BIN)/python -m bench.audit_online
 	@$(BIN)/python -m bench.hashing $(if $(GIGABYTES),--gigabytes $(GIGABYTES))

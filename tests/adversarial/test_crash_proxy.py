@@ -49,12 +49,25 @@ def proxy(new_database: Callable[[str], str]) -> Iterator[CrashProxy]:
         yield opened
 
 
-@pytest.fixture
-def house(proxy: CrashProxy, tmp_path: Path) -> Iterator[House]:
-    """A house whose server reaches PostgreSQL through the proxy, while the tests ask it directly."""
-    with closing(House(tmp_path, proxy.through, "--workers", "2")) as opened:
+@contextmanager
+def _opened(proxy: CrashProxy, folder: Path, workers: int) -> Iterator[House]:
+    """Open a house whose server reaches PostgreSQL through the proxy, while the tests ask it directly."""
+    with closing(House(folder, proxy.through, "--workers", str(workers))) as opened:
         opened.backend = proxy.uri
         opened.open().apply_policy(ONE_APPROVAL)
+        yield opened
+
+
+@pytest.fixture
+def house(proxy: CrashProxy, tmp_path: Path) -> Iterator[House]:
+    with _opened(proxy, tmp_path, workers=1) as opened:
+        yield opened
+
+
+@pytest.fixture
+def house_of_workers(proxy: CrashProxy, tmp_path: Path) -> Iterator[House]:
+    """One whose server replaces workers that are killed."""
+    with _opened(proxy, tmp_path, workers=2) as opened:
         yield opened
 
 
@@ -348,7 +361,8 @@ def _long_enough() -> float:
 
 @pytest.mark.long
 @pytest.mark.timeout(_long_enough())
-def test_the_server_is_killed_at_any_message(house: House, proxy: CrashProxy) -> None:
+def test_the_server_is_killed_at_any_message(house_of_workers: House, proxy: CrashProxy) -> None:
+    house = house_of_workers
     model, outcomes = house.new_model(versions=2), Counter[str]()
     restarted, replaced = Watch(), Watch()
     house.promote(model, "2", TARGET)

@@ -46,3 +46,18 @@ def test_a_promotion_takes_few_statements(
             counts.append(told)
     least = min(counts, key=len)
     assert len(least) <= most, "\n".join(least)
+
+
+def test_the_decisions_of_requests_are_asked_for_at_once(
+    postgres: str, new_database: Callable[[str], str], tmp_path: Path
+) -> None:
+    with closing(House(tmp_path, new_database("postgresql"))) as house:
+        house.open().apply_policy(POLICY)
+        model = house.new_model(versions=4)
+        done = [house.promote(model, version, "alias:champion")["id"] for version in "123"]
+        asked = house.ask(model, "4", "alias:champion")["id"]
+        for path, most in (("", 1), (f"/{done[0]}", 1), (f"/{asked}", 0)):
+            with statements(postgres) as told:
+                house.call("vic", "GET", f"/requests{path}")
+            about = [one for one in told if "FROM lockgate_decisions" in one and "request_id IN" in one]
+            assert len(about) == most, "\n".join(told)

@@ -41,7 +41,7 @@ def test_a_call_is_verified_by_the_standards_own_library() -> None:
     )
 
 
-@pytest.mark.parametrize("secret", [NEW, OLD])
+@pytest.mark.parametrize("secret", [NEW, OLD], ids=["new", "old"])
 def test_while_a_secret_is_exchanged_both_verify(secret: str) -> None:
     made = call(PROMOTION, NEW, OLD)
     assert Webhook(secret).verify(made.body, dict(made.headers))

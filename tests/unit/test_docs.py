@@ -13,7 +13,7 @@ from lockgate.gates.document import read_policy
 from lockgate.gates.expression import VARIABLES
 from lockgate.gates.policy import Gate, Rule
 from lockgate.identity_file import PARTS as IDENTITY_PARTS
-from lockgate.server import databricks
+from lockgate.server import databricks, registry_webhooks
 from lockgate.server.api import api
 from lockgate.server.main import untested
 
@@ -61,7 +61,9 @@ def test_every_route(path: str) -> None:
     assert f" {shown}`" in REFERENCE or f"`/{action}`" in REFERENCE, head
 
 
-@pytest.mark.parametrize("route", databricks.router.routes, ids=lambda route: route.path)
+@pytest.mark.parametrize(
+    "route", [*databricks.router.routes, *registry_webhooks.router.routes], ids=lambda route: route.path
+)
 def test_every_call_of_databricks(route) -> None:
     assert f"`{min(route.methods)} {route.path.removeprefix('/')}`" in REFERENCE
 

@@ -31,6 +31,11 @@ class AtRest:
         derived = HKDF(SHA256(), 32, salt=None, info=f"lockgate {purpose}".encode()).derive(secret_key.encode())
         self._fernet = Fernet(base64.urlsafe_b64encode(derived))
 
+    @property
+    def cipher(self) -> Fernet:
+        """What encrypts and decrypts, for who knows how to."""
+        return self._fernet
+
     def encrypt(self, secret: bytes) -> str:
         """Return a secret as the database may hold it."""
         return self._fernet.encrypt(secret).decode()

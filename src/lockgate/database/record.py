@@ -15,6 +15,7 @@ from lockgate.access.sight import Sight, sight_of
 from lockgate.audit.chain import Link, link
 from lockgate.audit.entry import AuditEntry, AuditOutcome
 from lockgate.canonical import canonical
+from lockgate.database import outbox
 from lockgate.database.engine import WritingSession, from_ms, to_ms
 from lockgate.database.tables import audit, chain_head, events, models
 from lockgate.database.visible import is_seen
@@ -41,6 +42,8 @@ _AT_ONCE = text(
 _UNWRITTEN = "lockgate_unwritten_entries"
 #: That an entry of a refusal was written and is about to be committed.
 _REFUSAL = "lockgate_refusal"
+#: That events were written and are about to be committed.
+_TOLD = "lockgate_told"
 #: How much there was to write at each savepoint.
 _MARKS = "lockgate_marks"
 
@@ -71,6 +74,7 @@ def write_record(session: Session) -> None:
         told.append(_event(entry, at, following.number))
         last = following
         session.info[_REFUSAL] = session.info.get(_REFUSAL, False) or entry.outcome is AuditOutcome.REFUSED
+    session.info[_TOLD] = True
     advance = {"last_number": last.number, "last_hash": last.hash}
     if session.get_bind().dialect.name == "postgresql":
         session.execute(_AT_ONCE, {"entries": json.dumps(entries), "events": json.dumps(told), **advance})
@@ -81,10 +85,14 @@ def write_record(session: Session) -> None:
 
 
 @event.listens_for(WritingSession, "after_commit")
-def _note_refusal(session: Session) -> None:
-    """Note that the refusal of the call is on record, now that it is."""
-    if not session.in_nested_transaction() and session.info.pop(_REFUSAL, False):
+def _note(session: Session) -> None:
+    """Note that the refusal of the call is on record, now that it is, and let what is told be delivered."""
+    if session.in_nested_transaction():
+        return
+    if session.info.pop(_REFUSAL, False):
         current_call().is_on_record = True
+    if session.info.pop(_TOLD, False):
+        outbox.wake()
 
 
 @event.listens_for(WritingSession, "after_transaction_create")
@@ -102,6 +110,7 @@ def _forget(session: Session, undone: SessionTransaction) -> None:
     if not undone.nested and undone.parent is not None:
         return
     session.info.pop(_REFUSAL, None)
+    session.info.pop(_TOLD, None)
     kept = session.info.get(_MARKS, {}).get(undone, 0) if undone.nested else 0
     del session.info.get(_UNWRITTEN, [])[kept:]
 

@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
     false,
     text,
 )
@@ -238,7 +239,7 @@ decisions = Table(
     Column("target", String(300), nullable=False),
     Column("version_id", ForeignKey("lockgate_versions.id")),  # null: the target was cleared
     Column("previous_version_id", ForeignKey("lockgate_versions.id")),
-    Column("request_id", ForeignKey("lockgate_requests.id")),
+    Column("request_id", ForeignKey("lockgate_requests.id"), index=True),
     Column("policy_version", Integer, nullable=False),
     Column("evidence_digest", String(80), nullable=False),
     Column("by_id", ForeignKey("lockgate_principals.id"), nullable=False),
@@ -487,6 +488,82 @@ events = Table(
     Column("model", _NAME),
     Column("data", Text, nullable=False),
     sqlite_autoincrement=True,
+)
+
+# Who is told of events. MLflow's own webhooks stand in MLflow's tables.
+webhooks = Table(
+    "lockgate_webhooks",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("workspace", String(63), nullable=False),
+    Column("dialect", String(64), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("events", Text, nullable=False),  # JSON: their names in the dialect
+    Column("models", _NAME, nullable=False),  # a pattern
+    Column("status", String(16), nullable=False),  # active, disabled, failed, test
+    Column("reason", Text, nullable=False),  # why it failed
+    Column("told_since", BigInteger, nullable=False),  # of what happened before, it is told nothing
+    Column("failing_since", BigInteger),
+    Column("verify_certificate", Boolean, nullable=False),
+    Column("secret", Text, nullable=False),  # JSON, encrypted with LOCKGATE_SECRET_KEY
+    Column("created_by_id", ForeignKey("lockgate_principals.id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+# What is told in order: the deliveries of a webhook that are about one model. Whoever claims one delivers for it.
+lanes = Table(
+    "lockgate_lanes",
+    metadata,
+    Column("webhook_id", _NAME, nullable=False),
+    Column("model", _NAME, nullable=False),
+    Column("due_at", BigInteger),  # null: nothing waits, or its webhook gets nothing now
+    Column("claimed_until", BigInteger, nullable=False),
+    Column("fence", BigInteger, nullable=False),  # counts the claims
+    PrimaryKeyConstraint("webhook_id", "model"),
+    Index("lockgate_lanes_due", "due_at"),
+)
+
+# One event under one name to one webhook.
+deliveries = Table(
+    "lockgate_deliveries",
+    metadata,
+    _key(),
+    Column("webhook_id", _NAME, nullable=False),
+    Column("model", _NAME, nullable=False),
+    Column("event_id", ForeignKey("lockgate_events.id"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("message_id", String(64), nullable=False),
+    Column("state", String(16), nullable=False),  # waiting, delivered, parked
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    UniqueConstraint("webhook_id", "event_id", "name", name="lockgate_deliveries_once"),
+    Index("lockgate_deliveries_waiting", "webhook_id", "model", "state", "id"),
+    sqlite_autoincrement=True,
+)
+
+delivery_attempts = Table(
+    "lockgate_delivery_attempts",
+    metadata,
+    _key(),
+    Column("delivery_id", ForeignKey("lockgate_deliveries.id"), nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("status", Integer),  # of the answer, if there was one
+    Column("error", Text, nullable=False),
+    Column("milliseconds", Integer, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# One row: up to which event deliveries have been made of the outbox.
+outbox = Table(
+    "lockgate_outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="lockgate_outbox_is_one"),
 )
 
 # Calls that named themselves by an `Idempotency-Key`, and how they were answered; forgotten after a day.

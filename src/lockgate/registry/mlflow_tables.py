@@ -6,6 +6,8 @@ from mlflow.store.model_registry.dbmodels.models import (
     SqlRegisteredModel,
     SqlRegisteredModelAlias,
     SqlRegisteredModelTag,
+    SqlWebhook,
+    SqlWebhookEvent,
 )
 from mlflow.store.tracking.dbmodels.models import (
     SqlDataset,
@@ -32,6 +34,8 @@ registered_model_tags: Table = SqlRegisteredModelTag.__table__
 registered_model_aliases: Table = SqlRegisteredModelAlias.__table__
 model_versions: Table = SqlModelVersion.__table__
 model_version_tags: Table = SqlModelVersionTag.__table__
+webhooks: Table = SqlWebhook.__table__
+webhook_events: Table = SqlWebhookEvent.__table__
 
 experiments: Table = SqlExperiment.__table__
 runs: Table = SqlRun.__table__

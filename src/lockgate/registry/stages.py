@@ -14,8 +14,11 @@ from lockgate.registry.mutation import Mutation
 
 @dataclass(frozen=True)
 class StageMoves:
-    """The stages of the versions that a move is about, by their number, as `before` and `after` of an audit entry have
-    them; nothing where the move is of an alias.
+    """The stages of the versions that a move is about; nothing where it is of an alias.
+
+    Attributes:
+        before: Part of `before` of an audit entry: `stages`, by the versions' numbers.
+        after: The same of `after`.
     """
 
     before: Mapping[str, Any]
@@ -26,7 +29,14 @@ NO_STAGES = StageMoves({}, {})
 
 
 def stage_moves(begun: Mutation, version: int, stage: str, archive_others: bool) -> StageMoves:
-    """Return what becomes of which version's stage when one goes to a stage. To be asked before it does."""
+    """Return what becomes of which version's stage when one goes to a stage. To be asked before it does.
+
+    Args:
+        begun: The mutation.
+        version: The number of the version that goes.
+        stage: The stage that it goes to.
+        archive_others: Whether the versions that are in the stage go to `Archived`.
+    """
     left = begun.pointers.of(Target("stage", stage)) - {version} if archive_others else frozenset[int]()
     before = {version: _stage_of(begun, version), **dict.fromkeys(left, stage)}
     after = {version: stage, **dict.fromkeys(left, STAGE_ARCHIVED)}

@@ -37,7 +37,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lockgate.access.principals import LOCKGATE, calling, current_caller
 from lockgate.access.roles import Permission
-from lockgate.database import identities, requests
+from lockgate.database import deliveries, identities, requests
 from lockgate.database.engine import engine_for
 from lockgate.errors import NotFound, Refused
 from lockgate.events.event import EventType
@@ -49,6 +49,7 @@ from lockgate.registry.aftermath import end, settle
 from lockgate.registry.filters import bounded_searches
 from lockgate.registry.gate import Gate
 from lockgate.registry.granting import granted
+from lockgate.registry.listeners import begin_to_tell
 from lockgate.registry.mutation import Mutation, mutation
 from lockgate.registry.pointers import Pointers
 from lockgate.registry.searching import checking_page_tokens
@@ -459,6 +460,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     def create_webhook(self, *args: Any, **kwargs: Any) -> Webhook:
         """Create one of MLflow's webhooks."""
         with self._governing() as begun:
+            begin_to_tell(begun.session)
             created = super().create_webhook(*args, **kwargs)
             begun.record(EventType.WEBHOOK_CHANGED, after=_told(created))
             return created
@@ -466,7 +468,12 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     def update_webhook(self, *args: Any, **kwargs: Any) -> Webhook:
         """Change one of MLflow's webhooks."""
         with self._governing() as begun:
+            begin_to_tell(begun.session)
             updated = super().update_webhook(*args, **kwargs)
+            if updated.status.is_active():
+                deliveries.resume(begun.session, updated.webhook_id, begun.now)
+            else:
+                deliveries.stop(begun.session, updated.webhook_id)
             begun.record(EventType.WEBHOOK_CHANGED, after=_told(updated))
             return updated
 
@@ -474,6 +481,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
         """Delete one of MLflow's webhooks."""
         with self._governing() as begun:
             super().delete_webhook(webhook_id)
+            deliveries.forget(begun.session, webhook_id)
             begun.record(EventType.WEBHOOK_CHANGED, before={"webhook_id": webhook_id})
 
     def list_webhooks_by_event(self, *args: Any, **kwargs: Any) -> PagedList[Webhook]:

@@ -11,8 +11,13 @@ from mlflow.server import app as flask_app
 from mlflow.server.fastapi_security import init_fastapi_security
 from starlette.types import ASGIApp
 
+from lockgate.delivery.addresses import Allowed
+from lockgate.delivery.deliverer import Deliverer, Settings
+from lockgate.delivery.schedule import read_schedule
+from lockgate.delivery.sender import Sender
+from lockgate.delivery.spoken import dialect
 from lockgate.identity_file import identity_file
-from lockgate.server import databricks, failures, health
+from lockgate.server import databricks, failures, health, registry_webhooks
 from lockgate.server.access_log import keep_secrets_out
 from lockgate.server.api import api
 from lockgate.server.authentication import Authentication
@@ -22,13 +27,14 @@ from lockgate.server.edge import Edge
 from lockgate.server.headers import BrowserHeaders
 from lockgate.server.limits import Limits
 from lockgate.server.mlflow_app import governed_mlflow
+from lockgate.server.mlflow_webhooks import take_over
 from lockgate.server.openings import openings
 from lockgate.server.pages import pages
 from lockgate.server.proxies import Origins
 from lockgate.settings import WorkerSettings
 from lockgate.workflow.checkpoints import Checkpointer, Schedule
 from lockgate.workflow.hasher import Hasher
-from lockgate.workflow.stores import stores
+from lockgate.workflow.stores import Stores, stores
 
 
 def create_app() -> ASGIApp:
@@ -43,7 +49,7 @@ def create_app() -> ASGIApp:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        lifespan=partial(_hashing, Hasher(house.registry.engine)),
+        lifespan=partial(_working, Hasher(house.registry.engine), _deliverer(house, settings)),
     )
     init_fastapi_security(app)
     failures.install(app, Drawing(settings).told)
@@ -52,10 +58,12 @@ def create_app() -> ASGIApp:
         app.include_router(health.router, prefix=settings.static_prefix)
     app.mount(f"{settings.static_prefix}/api/lockgate/v1", api)
     for root in databricks.ROOTS:
-        app.include_router(databricks.router, prefix=f"{settings.static_prefix}{root}")
+        for router in (databricks.router, registry_webhooks.router):
+            app.include_router(router, prefix=f"{settings.static_prefix}{root}")
     authentication = Authentication(house.registry.engine, identity, settings)
     ours = pages(settings, house.registry.engine, identity, authentication)
     app.include_router(ours, prefix=f"{settings.static_prefix}/lockgate")
+    take_over(house)
     mlflow_app = governed_mlflow()
     app.mount("/", mlflow_app)
     open_to_all = openings(mlflow_app, flask_app, settings.static_prefix)
@@ -68,8 +76,20 @@ def create_app() -> ASGIApp:
 
 
 @asynccontextmanager
-async def _hashing(hasher: Hasher, _app: FastAPI) -> AsyncIterator[None]:
-    """Hash files as long as the worker serves; what it has in hand at the end is left to others."""
+async def _working(hasher: Hasher, deliverer: Deliverer, _app: FastAPI) -> AsyncIterator[None]:
+    """Hash files and deliver events as long as the worker serves; what it has in hand at the end is left to others."""
     hasher.start()
+    deliverer.start()
     yield
+    await anyio.to_thread.run_sync(deliverer.stop)
     await anyio.to_thread.run_sync(hasher.stop)
+
+
+def _deliverer(house: Stores, settings: WorkerSettings) -> Deliverer:
+    allowed = Allowed.read()
+    how = Settings(
+        dialects=dialect,
+        base_url=settings.public_url,
+        schedule=read_schedule(),
+    )
+    return Deliverer(house.registry.engine, lambda: Sender(allowed), how)

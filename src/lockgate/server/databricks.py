@@ -6,12 +6,12 @@ They stand beside MLflow's own routes, under MLflow's prefix, so that Databricks
 from typing import Annotated, Any
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from lockgate.server import databricks_view as view
 from lockgate.server.calls import Calling, House, in_workspace
 from lockgate.server.once import OnceRouter
-from lockgate.wire.words import Name, RowId, Text, VersionNumber
+from lockgate.wire.words import LenientBody, Name, RowId, Text, VersionNumber
 from lockgate.workflow import comments, describe, transitions
 from lockgate.workflow.transitions import Transition
 
@@ -24,13 +24,7 @@ Json = dict[str, Any]
 router = OnceRouter(dependencies=[Depends(in_workspace)])
 
 
-class _Body(BaseModel):
-    """What a caller sends; what is not known is ignored, as MLflow does."""
-
-    model_config = ConfigDict(extra="ignore")
-
-
-class TransitionBody(_Body):
+class TransitionBody(LenientBody):
     """Ask for a transition, or reject it."""
 
     name: Name
@@ -45,7 +39,7 @@ class ApplyBody(TransitionBody):
     archive_existing_versions: bool = False
 
 
-class CommentBody(_Body):
+class CommentBody(LenientBody):
     """Comment on a version."""
 
     name: Name
@@ -53,7 +47,7 @@ class CommentBody(_Body):
     comment: str
 
 
-class EditBody(_Body):
+class EditBody(LenientBody):
     """Change a comment."""
 
     id: RowId

@@ -26,6 +26,9 @@ from lockgate.binding import Binding
 from lockgate.database.engine import engine_for, now, real_uri
 from lockgate.database.guard.placing import put_in_place, was_there
 from lockgate.database.migrate import Schema, prepare_database, schema_of, turn
+from lockgate.delivery.addresses import Allowed
+from lockgate.delivery.schedule import read_schedule
+from lockgate.delivery.spoken import spoken
 from lockgate.errors import BadInput, LockgateError
 from lockgate.identity_file import identity_file
 from lockgate.registry.adoption import adopt_all
@@ -51,7 +54,7 @@ def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
     if (warning := untested(version("mlflow"))) is not None:
         _console.print(warning, style="yellow")
     _check_free(binding.host, binding.port)
-    identity_file(os.environ.get("LOCKGATE_IDENTITY"))
+    _check_settings()
     token = admin_token()
     with calling(LOCKGATE):
         once = _prepare(policy_file, token)
@@ -73,6 +76,14 @@ def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
         # Told to stop, a worker takes no further calls and finishes those that are under way.
         timeout_graceful_shutdown=FINISH_WITHIN,
     )
+
+
+def _check_settings() -> None:
+    """Refuse what workers would fail at, before anything is changed or promised."""
+    identity_file(os.environ.get("LOCKGATE_IDENTITY"))
+    Allowed.read()
+    read_schedule()
+    spoken()
 
 
 def _share_what_is_loaded() -> None:

@@ -48,3 +48,9 @@ class Body(BaseModel):
     """What a caller sends; what is not known is refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class LenientBody(BaseModel):
+    """What a caller sends in a dialect that isn't ours; what is not known is ignored, as MLflow does."""
+
+    model_config = ConfigDict(extra="ignore")

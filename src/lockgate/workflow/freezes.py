@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import Caller
+from lockgate.access.reach import may_for_all
 from lockgate.access.roles import EVERY_MODEL, Permission
 from lockgate.access.sight import sight_of
 from lockgate.audit.entry import AuditEntry
@@ -110,21 +111,11 @@ def _seen(session: Session, stores: Stores, caller: Caller, found: list[Freeze])
 
 
 def _check_may(caller: Caller, pattern: str, what: str) -> None:
-    # What a token is narrowed to is compared with names: a pattern is within it only if everything is.
-    reach = pattern if _is_one(pattern) else None
-    allowed = [right for right in _MAY_FREEZE if caller.principal.token_allows(right, reach)]
-    for binding in caller.principal.bindings:
-        covers = binding.pattern in (EVERY_MODEL, pattern) or (_is_one(pattern) and binding.covers(pattern))
-        if caller.principal.active and covers and any(binding.permits(right, pattern) for right in allowed):
-            return
-    raise Refused(
-        f"{caller.principal.name} may not {what} '{pattern}': this needs the role operator, maintainer or admin for "
-        "all of these models."
-    )
-
-
-def _is_one(pattern: str) -> bool:
-    return not any(character in pattern for character in "*?[")
+    if not may_for_all(caller.principal, _MAY_FREEZE, pattern):
+        raise Refused(
+            f"{caller.principal.name} may not {what} '{pattern}': this needs the role operator, maintainer or admin "
+            "for all of these models."
+        )
 
 
 def _entry(stores: Stores, caller: Caller, action: EventType, about: Freeze, reason: str) -> AuditEntry:

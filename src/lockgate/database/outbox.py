@@ -1,0 +1,148 @@
+"""The outbox: events become deliveries, in the order in which they were committed.
+
+Events are written under the lock on the head of the audit log's chain, which is held until the commit: whoever sees an
+event sees all that have a lower number.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from lockgate.database.deliveries import State
+from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.tables import deliveries, events, lanes, outbox
+from lockgate.events.dialect import Told
+from lockgate.events.event import EventType
+
+_listeners: list[Callable[[], None]] = []
+
+
+def listen(listener: Callable[[], None]) -> Callable[[], None]:
+    """Have something called, from any thread, when this process has committed events; return how to end that."""
+    _listeners.append(listener)
+    return lambda: _listeners.remove(listener)
+
+
+def wake() -> None:
+    """Call those who listen."""
+    for listener in tuple(_listeners):
+        listener()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An event as it is stored: its number in the outbox is another one than that of its audit entry."""
+
+    number: int
+    told: Told
+
+
+@dataclass(frozen=True)
+class NewDelivery:
+    """One event, under one of its names in a dialect, for one webhook."""
+
+    webhook_id: str
+    event: Stored
+    name: str
+    #: Whether it is to be sent now, and not when its webhook can be reached again.
+    is_due: bool
+
+    @property
+    def lane(self) -> str:
+        """Which of the webhook's lanes it is in: that of its model, or the one without a name if it is about none."""
+        return self.event.told.model or ""
+
+
+_POSITION = select(outbox.c.position).with_for_update(skip_locked=True)  # nothing on SQLite: the whole file is locked
+_AFTER = select(events).where(events.c.id > bindparam("after")).order_by(events.c.id).limit(bindparam("most"))
+
+
+def is_behind(session: Session) -> bool:
+    """Say whether there are events of which no deliveries have been made."""
+    newest = select(func.max(events.c.id)).scalar_subquery()
+    return bool(session.execute(select(func.coalesce(newest, 0) > outbox.c.position)).scalar())
+
+
+def claim_position(session: Session) -> int | None:
+    """Claim the outbox for this transaction; return how far it was read, or None if somebody else is at it."""
+    return session.execute(_POSITION).scalar()
+
+
+def after(session: Session, position: int, most: int) -> list[Stored]:
+    """Return the events after one, in order."""
+    return [_stored(row) for row in session.execute(_AFTER, {"after": position, "most": most})]
+
+
+def advance(session: Session, position: int) -> None:
+    """Note that deliveries have been made of all events up to one."""
+    session.execute(update(outbox).values(position=position))
+
+
+def skip_to_end(session: Session) -> None:
+    """Leave out what happened while there was nobody to be told of it."""
+    newest = select(func.coalesce(func.max(events.c.id), 0)).scalar_subquery()
+    session.execute(update(outbox).values(position=newest))
+
+
+def find(session: Session, number: int) -> Stored:
+    """Return an event by its number in the outbox."""
+    return _stored(session.execute(select(events).where(events.c.id == number)).one())
+
+
+def add(session: Session, new: Sequence[NewDelivery], now: datetime) -> None:
+    """Put deliveries into their lanes."""
+    if not new:
+        return
+    session.execute(
+        insert(deliveries),
+        [
+            {
+                "webhook_id": one.webhook_id,
+                "model": one.lane,
+                "event_id": one.event.number,
+                "name": one.name,
+                "message_id": f"msg_{uuid.uuid4().hex}",
+                "state": State.WAITING.value,
+                "attempts": 0,
+                "created_at": to_ms(now),
+            }
+            for one in new
+        ],
+    )
+    _open_lanes(session, {(one.webhook_id, one.lane): to_ms(now) if one.is_due else None for one in new})
+
+
+def _open_lanes(session: Session, due_at: Mapping[tuple[str, str], int | None]) -> None:
+    """Let lanes be due, those that are new and those in which nothing has waited."""
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    opened = dialect.insert(lanes)
+    session.execute(
+        opened.on_conflict_do_update(
+            index_elements=[lanes.c.webhook_id, lanes.c.model],
+            # A lane that waits to try again goes on waiting.
+            set_={"due_at": func.coalesce(lanes.c.due_at, opened.excluded.due_at)},
+        ),
+        [
+            {"webhook_id": webhook_id, "model": model, "due_at": due, "claimed_until": 0, "fence": 0}
+            for (webhook_id, model), due in sorted(due_at.items())
+        ],
+    )
+
+
+def _stored(row: Row[Any]) -> Stored:
+    told = Told(
+        id=row.audit_id,
+        type=EventType(row.type),
+        at=from_ms(row.at),
+        workspace=row.workspace,
+        model=row.model,
+        data=json.loads(row.data),
+    )
+    return Stored(row.id, told)

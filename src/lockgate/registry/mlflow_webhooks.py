@@ -1,0 +1,101 @@
+"""MLflow's own webhooks, which stand in MLflow's tables, as ours see them."""
+
+from datetime import datetime
+from typing import Any
+
+from mlflow.store.model_registry.dbmodels.models import SqlWebhook
+from sqlalchemy import ColumnElement, bindparam, select, update
+from sqlalchemy.orm import Session
+
+from lockgate.access.roles import EVERY_MODEL
+from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.webhooks import Status, Webhook
+from lockgate.registry.mlflow_tables import webhook_events
+from lockgate.registry.mlflow_tables import webhooks as table
+
+DIALECT = "mlflow"
+_ACTIVE = "ACTIVE"
+_DISABLED = "DISABLED"
+_COLUMNS = (
+    table.c.webhook_id,
+    table.c.workspace,
+    table.c.name,
+    table.c.url,
+    table.c.status,
+    table.c.creation_timestamp,
+    table.c.last_updated_timestamp,
+    webhook_events.c.entity,
+    webhook_events.c.action,
+)
+_FOUND = (
+    select(*_COLUMNS)
+    .join(webhook_events, webhook_events.c.webhook_id == table.c.webhook_id)
+    .where(table.c.deleted_timestamp.is_(None))
+)
+_TOLD: tuple[ColumnElement[bool], ...] = (table.c.status == _ACTIVE, table.c.deleted_timestamp.is_(None))
+_ANY = select(table.c.webhook_id).where(*_TOLD).limit(1)
+_SECRET = select(SqlWebhook.secret).where(SqlWebhook.webhook_id == bindparam("of"))
+
+
+def is_any_told(session: Session) -> bool:
+    """Say whether any is active."""
+    return session.execute(_ANY).first() is not None
+
+
+def told(session: Session) -> list[Webhook]:
+    """Return those that are active."""
+    return _webhooks(session, *_TOLD)
+
+
+def of_workspace(session: Session, workspace: str) -> list[Webhook]:
+    """Return those of a workspace."""
+    return _webhooks(session, table.c.workspace == workspace)
+
+
+def load(session: Session, webhook_id: str) -> Webhook | None:
+    """Return one by its id, of whatever workspace, unless it was deleted."""
+    found = _webhooks(session, table.c.webhook_id == webhook_id)
+    return found[0] if found else None
+
+
+def lock(session: Session, webhook_id: str) -> None:
+    """Lock one until the end of the transaction."""
+    session.execute(select(table.c.webhook_id).where(table.c.webhook_id == webhook_id).with_for_update())
+
+
+def secrets(session: Session, webhook_id: str) -> tuple[str, ...]:
+    """Return what calls of one are signed with: MLflow's own type of its column decrypts it."""
+    secret = session.execute(_SECRET, {"of": webhook_id}).scalar()
+    return (secret,) if secret else ()
+
+
+def disable(session: Session, webhook_id: str, now: datetime) -> None:
+    """Tell one nothing any more. MLflow knows no webhook that has failed: it is disabled, as by somebody."""
+    changed = {"status": _DISABLED, "last_updated_timestamp": to_ms(now)}
+    session.execute(update(table).where(table.c.webhook_id == webhook_id).values(changed))
+
+
+def _webhooks(session: Session, *about: ColumnElement[bool]) -> list[Webhook]:
+    rows: dict[str, Any] = {}
+    events: dict[str, list[str]] = {}
+    for row in session.execute(_FOUND.where(*about)):
+        rows[row.webhook_id] = row
+        events.setdefault(row.webhook_id, []).append(f"{row.entity}.{row.action}")
+    return [
+        Webhook(
+            id=row.webhook_id,
+            workspace=row.workspace,
+            dialect=DIALECT,
+            description=row.name,
+            url=row.url,
+            events=tuple(events[row.webhook_id]),
+            models=EVERY_MODEL,
+            status=Status.ACTIVE if row.status == _ACTIVE else Status.DISABLED,
+            verify_certificate=True,
+            created_at=from_ms(row.creation_timestamp),
+            updated_at=from_ms(row.last_updated_timestamp or row.creation_timestamp),
+            secret="",
+            told_since=from_ms(row.creation_timestamp),
+        )
+        for row in rows.values()
+    ]

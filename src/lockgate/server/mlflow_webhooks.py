@@ -1,0 +1,70 @@
+"""MLflow's own webhooks, whose API stays MLflow's: what it would send from a thread pool comes from the outbox."""
+
+from typing import Any
+
+from mlflow.entities.webhook import Webhook, WebhookEvent, WebhookTestResult
+from mlflow.environment_variables import MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY
+from mlflow.server import handlers
+from mlflow.store.model_registry import sqlalchemy_store
+
+from lockgate.access.at_rest import AtRest
+from lockgate.access.principals import current_caller
+from lockgate.database.secret_key import secret_key
+from lockgate.delivery.addresses import Allowed, check_url
+from lockgate.delivery.spoken import dialect
+from lockgate.errors import Conflict, NotFound
+from lockgate.registry import mlflow_webhooks
+from lockgate.registry.mlflow_tables import webhooks as table
+from lockgate.registry.transaction import reading, told_by_mlflow
+from lockgate.workflow.stores import Stores, stores
+from lockgate.workflow.webhook_tests import send_to
+
+
+def take_over(house: Stores) -> None:
+    """Have MLflow's handlers leave it to us to send, to say where may be sent to, and to keep secrets.
+
+    What MLflow tells that is none of the registry's events, such as a budget that is spent, it sends by itself.
+    """
+    sends = handlers.deliver_webhook
+    told = frozenset(dialect(mlflow_webhooks.DIALECT).EVENTS)
+
+    def leave_to_the_outbox(*, event: WebhookEvent, **what: Any) -> None:
+        if _name(event) not in told:
+            sends(event=event, **what)
+
+    handlers.deliver_webhook = leave_to_the_outbox
+    handlers.test_webhook = _test
+    sqlalchemy_store._validate_webhook_url = _check_url
+    _keep_secrets(house)
+
+
+def _check_url(url: str) -> None:
+    with told_by_mlflow():
+        check_url(url, Allowed.read())
+
+
+def _test(webhook: Webhook, event: WebhookEvent | None = None) -> WebhookTestResult:
+    house = stores()
+    with told_by_mlflow():
+        with reading(house.registry.engine) as session:
+            found = mlflow_webhooks.load(session, webhook.webhook_id)
+        if found is None:
+            raise NotFound(f"Webhook with ID {webhook.webhook_id} not found.")
+        answer = send_to(house, found, _name(event) if event else None, current_caller().base_url)
+    return WebhookTestResult(answer.is_success, answer.status, None, answer.error or None)
+
+
+def _name(event: WebhookEvent) -> str:
+    return f"{event.entity.value}.{event.action.value}"
+
+
+def _keep_secrets(house: Stores) -> None:
+    """Encrypt with LOCKGATE_SECRET_KEY what MLflow would encrypt with a key that it makes anew at each start."""
+    if MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY.get():
+        return
+    try:
+        encrypted: Any = table.c.secret.type
+        encrypted.cipher = AtRest(secret_key(house.registry.engine), "MLflow's webhooks").cipher
+    except Conflict:
+        # There is no secret key. What MLflow has made by itself will do until the next start.
+        return

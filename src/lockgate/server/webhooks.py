@@ -1,0 +1,159 @@
+"""The routes over webhooks and deliveries."""
+
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from lockgate.database.deliveries import Attempted, Delivery, State
+from lockgate.database.webhooks import Status, Webhook
+from lockgate.server.calls import Calling, House, PageSize, PageToken
+from lockgate.server.once import OnceRouter
+from lockgate.server.paging import Listing
+from lockgate.wire.webhooks import (
+    AttemptView,
+    DeliveryList,
+    DeliveryView,
+    NewWebhookView,
+    SecretBody,
+    StateText,
+    TestBody,
+    TestView,
+    WebhookBody,
+    WebhookList,
+    WebhookPatch,
+    WebhookView,
+)
+from lockgate.wire.words import RowId
+from lockgate.workflow import deliveries, webhook_tests, webhooks
+from lockgate.workflow.webhooks import Wanted
+
+router = OnceRouter()
+
+
+@router.get("/webhooks")
+def list_webhooks(house: House, caller: Calling) -> WebhookList:
+    """List the webhooks that the caller maintains."""
+    found = webhooks.all_of(house, caller)
+    return WebhookList(webhooks=[_webhook(one, webhooks.settings_of(house, one)) for one in found])
+
+
+@router.post("/webhooks", status_code=201)
+def add_webhook(body: WebhookBody, house: House, caller: Calling) -> NewWebhookView:
+    """Tell somebody of events from now on."""
+    wanted = Wanted(
+        dialect=body.dialect,
+        url=body.url,
+        events=tuple(body.events),
+        models=body.models,
+        description=body.description,
+        status=Status(body.status),
+        verify_certificate=body.verify_certificate,
+        secrets=webhooks.secrets(body.dialect, body.secret, body.settings),
+    )
+    made = webhooks.create(house, caller, wanted)
+    return _shown_once(house, made, next(iter(wanted.secrets.signing), None))
+
+
+@router.get("/webhooks/{webhook_id}")
+def show_webhook(webhook_id: str, house: House, caller: Calling) -> WebhookView:
+    """Show a webhook."""
+    found = webhooks.find(house, caller, webhook_id)
+    return _webhook(found, webhooks.settings_of(house, found))
+
+
+@router.patch("/webhooks/{webhook_id}")
+def change_webhook(webhook_id: str, body: WebhookPatch, house: House, caller: Calling) -> WebhookView:
+    """Change a webhook. One that had failed and is made active again gets what has waited for it."""
+    changes: dict[str, Any] = body.model_dump(exclude_none=True)
+    if "events" in changes:
+        changes["events"] = tuple(changes["events"])
+    if "status" in changes:
+        changes["status"] = Status(changes["status"])
+    changed = webhooks.change(house, caller, webhook_id, **changes)
+    return _webhook(changed, webhooks.settings_of(house, changed))
+
+
+@router.post("/webhooks/{webhook_id}/secret")
+def change_secret(webhook_id: str, house: House, caller: Calling, body: SecretBody | None = None) -> NewWebhookView:
+    """Sign with another secret, which is shown once; with the earlier one too, until it is dropped."""
+    asked = body or SecretBody()
+    changed, new = webhooks.rotate(house, caller, webhook_id, asked.secret, asked.drop_earlier)
+    return _shown_once(house, changed, new)
+
+
+@router.delete("/webhooks/{webhook_id}", status_code=204)
+def delete_webhook(webhook_id: str, house: House, caller: Calling) -> None:
+    """Tell somebody nothing any more, and forget what was delivered."""
+    webhooks.remove(house, caller, webhook_id)
+
+
+@router.post("/webhooks/{webhook_id}/test")
+def try_webhook(webhook_id: str, house: House, caller: Calling, body: TestBody | None = None) -> TestView:
+    """Send an example of an event at once."""
+    answer = webhook_tests.send_example(house, caller, webhook_id, body.event if body else None)
+    return TestView(status=answer.status, error=answer.error, milliseconds=answer.milliseconds)
+
+
+@router.get("/deliveries")
+def list_deliveries(
+    house: House,
+    caller: Calling,
+    webhook_id: Annotated[str | None, Query(max_length=256)] = None,
+    state: StateText | None = None,
+    page_token: PageToken = None,
+    max_results: PageSize = 50,
+) -> DeliveryList:
+    """List deliveries with all attempts, newest first."""
+    listing = Listing("deliveries", (webhook_id, state))
+    wanted = State(state) if state else None
+    found = deliveries.delivered(house, caller, webhook_id, wanted, listing.start(page_token), max_results + 1)
+    page = found[:max_results]
+    token = listing.token(page[-1][0].id if len(found) > max_results else None)
+    return DeliveryList(deliveries=[_delivery(one, attempts) for one, attempts in page], next_page_token=token)
+
+
+@router.post("/deliveries/{delivery_id}/redeliver")
+def redeliver(delivery_id: RowId, house: House, caller: Calling) -> DeliveryView:
+    """Deliver something once more, under the same id."""
+    return _delivery(*deliveries.redeliver(house, caller, delivery_id))
+
+
+def _webhook(webhook: Webhook, settings: dict[str, str]) -> WebhookView:
+    return WebhookView(
+        id=webhook.id,
+        dialect=webhook.dialect,
+        url=webhook.url,
+        events=list(webhook.events),
+        models=webhook.models,
+        description=webhook.description,
+        status=webhook.status.value,
+        reason=webhook.reason,
+        failing_since=webhook.failing_since,
+        verify_certificate=webhook.verify_certificate,
+        settings=settings,
+        created_by=webhook.created_by,
+        created_at=webhook.created_at,
+        updated_at=webhook.updated_at,
+    )
+
+
+def _shown_once(house: House, webhook: Webhook, secret: str | None) -> NewWebhookView:
+    shown = _webhook(webhook, webhooks.settings_of(house, webhook))
+    return NewWebhookView(**shown.model_dump(), secret=secret)
+
+
+def _delivery(delivery: Delivery, attempts: list[Attempted]) -> DeliveryView:
+    return DeliveryView(
+        id=delivery.id,
+        webhook_id=delivery.webhook_id,
+        event=delivery.name,
+        model=delivery.model or None,
+        message_id=delivery.message_id,
+        state=delivery.state.value,
+        attempts=[
+            AttemptView(number=one.number, at=one.at, status=one.status, error=one.error, milliseconds=one.milliseconds)
+            for one in attempts
+        ],
+        created_at=delivery.created_at,
+        finished_at=delivery.finished_at,
+    )

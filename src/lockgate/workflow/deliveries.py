@@ -1,0 +1,67 @@
+"""Deliveries: what was told to webhooks, ours and MLflow's, and what is told once more."""
+
+from dataclasses import replace
+
+from sqlalchemy.orm import Session
+
+from lockgate.access.principals import Caller
+from lockgate.access.roles import EVERY_MODEL
+from lockgate.database import deliveries, webhooks
+from lockgate.database.deliveries import Attempted, Delivery, State
+from lockgate.database.engine import now
+from lockgate.database.webhooks import Status, Webhook
+from lockgate.errors import Conflict, NotFound
+from lockgate.registry import mlflow_webhooks
+from lockgate.registry.transaction import reading, transaction
+from lockgate.workflow.stores import Stores
+from lockgate.workflow.webhooks import maintains, maintains_models
+
+
+def delivered(
+    stores: Stores, caller: Caller, webhook_id: str | None, state: State | None, before_id: int | None, limit: int
+) -> list[tuple[Delivery, list[Attempted]]]:
+    """Return what was delivered or is to be, with all attempts, newest first.
+
+    Args:
+        stores: The stores.
+        caller: Who asks: they see what goes to webhooks that they maintain.
+        webhook_id: Only to this one, if there is one.
+        state: Only those in this state, if there is one.
+        before_id: Only those older than this one, if there is one.
+        limit: How many.
+    """
+    with reading(stores.registry.engine) as session:
+        theirs = [one.id for one in _theirs(session, stores, caller) if webhook_id in (None, one.id)]
+        found = deliveries.newest(session, theirs, state, before_id, limit)
+        # What a webhook is about now may be less than what it was told before.
+        found = [one for one in found if maintains_models(caller, one.model or EVERY_MODEL)]
+        attempted = deliveries.attempted(session, [one.id for one in found])
+    return [(one, attempted.get(one.id, [])) for one in found]
+
+
+def redeliver(stores: Stores, caller: Caller, delivery_id: int) -> tuple[Delivery, list[Attempted]]:
+    """Deliver something once more, whatever has become of it: under the same id, before what waits behind it.
+
+    Returns:
+        The delivery as it waits now, and what was attempted of it so far.
+
+    Raises:
+        NotFound: if there is no such delivery to a webhook that the caller maintains.
+        Conflict: if its webhook gets nothing now.
+    """
+    with transaction(stores.registry.engine) as session:
+        found = deliveries.find(session, delivery_id)
+        to = next((one for one in _theirs(session, stores, caller) if found and one.id == found.webhook_id), None)
+        if found is None or to is None or not maintains_models(caller, found.model or EVERY_MODEL):
+            raise NotFound(f"There is no delivery {delivery_id}. `lockgate deliveries` lists them.")
+        if to.status is not Status.ACTIVE:
+            raise Conflict(f"Webhook {to.id} is {to.status}, so nothing is delivered to it. Make it active first.")
+        deliveries.again(session, found, now(session))
+        attempted = deliveries.attempted(session, [found.id]).get(found.id, [])
+        return replace(found, state=State.WAITING, finished_at=None), attempted
+
+
+def _theirs(session: Session, stores: Stores, caller: Caller) -> list[Webhook]:
+    workspace = stores.registry.workspace
+    every = [*webhooks.of_workspace(session, workspace), *mlflow_webhooks.of_workspace(session, workspace)]
+    return [one for one in every if maintains(caller, one)]

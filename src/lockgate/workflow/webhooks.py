@@ -1,0 +1,356 @@
+"""Webhooks: who is told of what happens."""
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy.orm import Session
+
+from lockgate.access.principals import Caller
+from lockgate.access.reach import may_for_all
+from lockgate.access.roles import EVERY_MODEL, Permission
+from lockgate.audit.entry import AuditEntry
+from lockgate.database import deliveries, webhooks
+from lockgate.database.engine import now
+from lockgate.database.record import record
+from lockgate.database.webhooks import EVERY_EVENT, Status, Webhook
+from lockgate.delivery import receivers
+from lockgate.delivery.addresses import Allowed, check_url
+from lockgate.delivery.receivers import Secrets
+from lockgate.delivery.spoken import dialect
+from lockgate.errors import BadInput, NotFound, Refused
+from lockgate.events.dialect import Endpoint
+from lockgate.events.dialects.standard import new_secret
+from lockgate.events.event import EventType
+from lockgate.registry import mlflow_webhooks
+from lockgate.registry.listeners import begin_to_tell
+from lockgate.registry.transaction import reading, transaction
+from lockgate.workflow.stores import Stores
+
+_MAY = (Permission.GOVERN,)
+_MAX_URL = 2000
+#: In place of what is secret.
+SHOWN = "..."
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A webhook as somebody wants it.
+
+    Attributes:
+        dialect: How it is told.
+        url: Where.
+        events: Of what, by their names in the dialect; `EVERY_EVENT` for all.
+        models: About which models: a pattern.
+        description: What it is for.
+        status: Whether it is told at once.
+        verify_certificate: Whether its certificate must be one that the system trusts.
+        secrets: What it is signed with, and what its dialect needs besides.
+    """
+
+    dialect: str
+    url: str
+    events: tuple[str, ...]
+    models: str = EVERY_MODEL
+    description: str = ""
+    status: Status = Status.ACTIVE
+    verify_certificate: bool = True
+    secrets: Secrets = field(default_factory=Secrets)
+
+
+def create(stores: Stores, caller: Caller, wanted: Wanted) -> Webhook:
+    """Tell somebody of events from now on.
+
+    Raises:
+        BadInput: if the URL is none that may be called, or the dialect has no such event.
+        Refused: if the caller doesn't maintain all models that it is about.
+        Conflict: if the server has no secret key.
+    """
+    _check(wanted)
+    _check_may(caller, wanted.models)
+    engine = stores.registry.engine
+    sealed = receivers.sealed(wanted.secrets, receivers.webhooks_at_rest(engine))
+    with transaction(engine) as session:
+        at = now(session)
+        begin_to_tell(session)
+        new = Webhook(
+            id=uuid.uuid4().hex,
+            workspace=stores.registry.workspace,
+            dialect=wanted.dialect,
+            description=wanted.description,
+            url=wanted.url,
+            events=wanted.events,
+            models=wanted.models,
+            status=wanted.status,
+            verify_certificate=wanted.verify_certificate,
+            created_at=at,
+            updated_at=at,
+            secret=sealed,
+            told_since=at,
+            created_by=caller.principal.name,
+        )
+        webhooks.add(session, new, caller.principal.id)
+        _record(session, caller, new, after=_told(new))
+        return new
+
+
+def change(stores: Stores, caller: Caller, webhook_id: str, **changes: Any) -> Webhook:
+    """Change some of a webhook.
+
+    Args:
+        stores: The stores.
+        caller: Who changes it.
+        webhook_id: Which.
+        **changes: Fields of `Wanted`, but for the dialect; or, in place of `secrets`, only its `settings`. A webhook
+            that had failed and is active again gets what has waited for it.
+
+    Returns:
+        The webhook as it is now.
+
+    Raises:
+        NotFound: if there is no such webhook that the caller maintains.
+        BadInput: as `create` does, or if its secrets were encrypted with another key.
+        Refused: if the caller doesn't maintain all models that it is to be about.
+        Conflict: if the server has no secret key.
+    """
+    engine = stores.registry.engine
+    with transaction(engine) as session:
+        webhooks.lock(session, webhook_id)
+        found = _find(session, stores, caller, webhook_id)
+        at_rest = receivers.webhooks_at_rest(engine)
+        before = _wanted(found, receivers.opened(found, at_rest))
+        _check_stays_secret(before, changes)
+        after = _changed(before, changes)
+        _check(after)
+        _check_may(caller, after.models)
+        at = now(session)
+        values = {name: value for name, value in changes.items() if name not in ("secrets", "settings")}
+        if after.secrets != before.secrets:
+            values["secret"] = receivers.sealed(after.secrets, at_rest)
+        if after.status is not before.status:
+            values |= _of_another_status(before.status, at)
+            # While the old status stands: this asks whether anybody was told until now.
+            _start_or_stop(session, found, after.status)
+        webhooks.change(session, webhook_id, updated_at=at, **values)
+        changed = _find(session, stores, caller, webhook_id)
+        if changed.models != found.models:
+            deliveries.give_up(session, webhook_id, lambda model: changed.covers(model or None), at)
+        _record(session, caller, changed, before=_told(found), after=_told(changed))
+        return changed
+
+
+def rotate(
+    stores: Stores, caller: Caller, webhook_id: str, secret: str | None, drop_earlier: bool
+) -> tuple[Webhook, str | None]:
+    """Sign with another secret, and with the earlier one too; or, when the receiver has it, only with the newest.
+
+    Args:
+        stores: The stores.
+        caller: Who changes it.
+        webhook_id: Which.
+        secret: The new secret; None to have one made, unless the earlier one is only to be dropped.
+        drop_earlier: Whether calls are not signed with the earlier one any more.
+
+    Returns:
+        The webhook, and the new secret if there is one.
+
+    Raises:
+        NotFound: if there is no such webhook that the caller maintains.
+        BadInput: if the dialect can't sign with such a secret.
+    """
+    engine = stores.registry.engine
+    with reading(engine) as session:
+        before = receivers.opened(_find(session, stores, caller, webhook_id), receivers.webhooks_at_rest(engine))
+    new = secret if secret or drop_earlier else new_secret()
+    signing = (new, *(() if drop_earlier else before.signing[:1])) if new else before.signing[:1]
+    changed = change(stores, caller, webhook_id, secrets=replace(before, signing=signing))
+    return changed, new
+
+
+def remove(stores: Stores, caller: Caller, webhook_id: str) -> None:
+    """Tell somebody nothing any more, and forget what was delivered.
+
+    Raises:
+        NotFound: if there is no such webhook that the caller maintains.
+    """
+    with transaction(stores.registry.engine) as session:
+        webhooks.lock(session, webhook_id)
+        found = _find(session, stores, caller, webhook_id)
+        deliveries.forget(session, webhook_id)
+        webhooks.remove(session, webhook_id)
+        _record(session, caller, found, before=_told(found))
+
+
+def find(stores: Stores, caller: Caller, webhook_id: str) -> Webhook:
+    """Return a webhook.
+
+    Raises:
+        NotFound: if there is no such webhook that the caller maintains.
+    """
+    with reading(stores.registry.engine) as session:
+        return _find(session, stores, caller, webhook_id)
+
+
+def all_of(stores: Stores, caller: Caller) -> list[Webhook]:
+    """Return the webhooks that the caller maintains, oldest first."""
+    with reading(stores.registry.engine) as session:
+        found = webhooks.of_workspace(session, stores.registry.workspace)
+    return [one for one in found if maintains(caller, one)]
+
+
+def maintains(caller: Caller, webhook: Webhook) -> bool:
+    """Say whether the caller maintains all models that a webhook is about."""
+    return maintains_models(caller, webhook.models)
+
+
+def secrets(dialect: str, secret: str | None, settings: Mapping[str, str]) -> Secrets:
+    """Return the secrets of a new webhook; where Standard Webhooks are signed and there is none, one is made."""
+    if secret is None and dialect == "standard":
+        secret = new_secret()
+    return Secrets((secret,) if secret is not None else (), settings)
+
+
+def settings_of(stores: Stores, webhook: Webhook) -> dict[str, str]:
+    """Return what a webhook's dialect needs besides, with dots in place of what is secret.
+
+    Nothing if its secrets were encrypted with another key or its dialect is there no more: it can be removed all the
+    same.
+
+    Raises:
+        Conflict: if the server has no secret key.
+    """
+    try:
+        secret = dialect(webhook.dialect).SECRET_SETTINGS
+        settings = receivers.opened(webhook, receivers.webhooks_at_rest(stores.registry.engine)).settings
+    except BadInput:
+        return {}
+    return {name: SHOWN if name in secret else value for name, value in settings.items()}
+
+
+def _find(session: Session, stores: Stores, caller: Caller, webhook_id: str) -> Webhook:
+    found = webhooks.find(session, stores.registry.workspace, webhook_id)
+    if found is None or not maintains(caller, found):
+        raise NotFound(f"There is no webhook '{webhook_id}'. `lockgate webhooks list` lists them.")
+    return found
+
+
+def _kept(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Return settings as they are changed: who sends back the dots that they were shown keeps what was secret."""
+    return {name: before.get(name, value) if value == SHOWN else value for name, value in after.items()}
+
+
+def _check_stays_secret(before: Wanted, changes: Mapping[str, Any]) -> None:
+    """Refuse to send what is secret to another address than the one that it was given for.
+
+    Who changes it may be another than who gave the secrets, and could so have them sent to themselves.
+    """
+    is_elsewhere = changes.get("url", before.url) != before.url
+    is_laxer = before.verify_certificate and not changes.get("verify_certificate", True)
+    if "secrets" in changes or not (is_elsewhere or is_laxer):
+        return
+    given = changes.get("settings", dict.fromkeys(before.secrets.settings, SHOWN))
+    kept = {name for name, value in given.items() if value == SHOWN}
+    if names := sorted(kept & dialect(before.dialect).SECRET_SETTINGS):
+        raise BadInput(
+            f"What is secret was given for the webhook's present address. Give {', '.join(names)} again, in `settings`."
+        )
+
+
+def _changed(before: Wanted, changes: Mapping[str, Any]) -> Wanted:
+    """Return a webhook as it is wanted once it is changed; see `change`."""
+    changes = dict(changes)
+    if "settings" in changes:
+        settings = _kept(before.secrets.settings, changes.pop("settings"))
+        changes["secrets"] = replace(before.secrets, settings=settings)
+    return replace(before, **changes)
+
+
+def _of_another_status(before: Status, at: datetime) -> dict[str, Any]:
+    """Return what a new status makes of a webhook's columns: of what came while it had failed, it is still told."""
+    told_since = {} if before is Status.FAILED else {"told_since": at}
+    return {"reason": "", "failing_since": None, **told_since}
+
+
+def _start_or_stop(session: Session, webhook: Webhook, status: Status) -> None:
+    if status is Status.ACTIVE:
+        begin_to_tell(session)
+        deliveries.resume(session, webhook.id, now(session))
+    else:
+        deliveries.stop(session, webhook.id)
+
+
+def _check(wanted: Wanted) -> None:
+    if len(wanted.url) > _MAX_URL:
+        raise BadInput(f"A webhook's URL has at most {_MAX_URL} characters.")
+    check_url(wanted.url, Allowed.read())
+    if wanted.dialect == mlflow_webhooks.DIALECT:
+        raise BadInput("MLflow's own webhooks are made by MLflow's own calls: client.create_webhook(...).")
+    spoken = dialect(wanted.dialect)
+    spoken.check(Endpoint("", wanted.url, wanted.secrets.signing, wanted.secrets.settings))
+    unknown = [name for name in wanted.events if name != EVERY_EVENT and name not in spoken.EVENTS]
+    if unknown or not wanted.events:
+        what = f"There is no event '{unknown[0]}'" if unknown else "A webhook is for at least one event"
+        raise BadInput(f"{what}. The dialect {wanted.dialect} has: {', '.join(spoken.EVENTS)}; or `*` for all.")
+
+
+def maintains_models(caller: Caller, models: str) -> bool:
+    """Say whether the caller maintains all models that a pattern names."""
+    return may_for_all(caller.principal, _MAY, models)
+
+
+def _check_may(caller: Caller, models: str) -> None:
+    if not maintains_models(caller, models):
+        raise Refused(
+            f"{caller.principal.name} may not set up who is told about '{models}': this needs the role maintainer or "
+            "admin for all of these models."
+        )
+
+
+def _wanted(webhook: Webhook, secrets: Secrets) -> Wanted:
+    return Wanted(
+        dialect=webhook.dialect,
+        url=webhook.url,
+        events=webhook.events,
+        models=webhook.models,
+        description=webhook.description,
+        status=webhook.status,
+        verify_certificate=webhook.verify_certificate,
+        secrets=secrets,
+    )
+
+
+def _told(webhook: Webhook) -> dict[str, Any]:
+    """Return what the audit log tells of a webhook: of its URL, which may be secret, the host and a digest."""
+    return {
+        "webhook_id": webhook.id,
+        "dialect": webhook.dialect,
+        "host": urlsplit(webhook.url).hostname or "",
+        "url": f"sha256:{hashlib.sha256(webhook.url.encode()).hexdigest()}",
+        "verify_certificate": webhook.verify_certificate,
+        "events": list(webhook.events),
+        "models": webhook.models,
+        "status": webhook.status.value,
+    }
+
+
+def _record(
+    session: Session,
+    caller: Caller,
+    webhook: Webhook,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    entry = AuditEntry(
+        EventType.WEBHOOK_CHANGED,
+        caller.principal.name,
+        caller.principal.id or None,
+        caller.address,
+        workspace=webhook.workspace,
+        before=before or {},
+        after=after or {},
+    )
+    record(session, entry, now(session))

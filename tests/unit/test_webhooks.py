@@ -1,0 +1,66 @@
+"""Webhooks as they are changed and shown."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lockgate.access.roles import EVERY_MODEL
+from lockgate.database.webhooks import Status
+from lockgate.delivery.receivers import Secrets
+from lockgate.events.dialects.standard import check_secret
+from lockgate.server.registry_webhooks import _model, _pattern
+from lockgate.workflow.webhooks import SHOWN, Wanted, _changed, _kept, _of_another_status, secrets
+
+NOON = datetime(2026, 5, 12, 12, tzinfo=UTC)
+BEFORE = Wanted(
+    "gitlab", "https://gitlab.example.com", ("*",), secrets=Secrets(("s",), {"project": "42", "token": "t"})
+)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"project": "43", "token": SHOWN}, {"project": "43", "token": "t"}),
+        ({"project": "42", "token": "new"}, {"project": "42", "token": "new"}),
+        ({"project": "42"}, {"project": "42"}),
+        ({}, {}),
+        ({"ref": SHOWN}, {"ref": SHOWN}),
+    ],
+)
+def test_who_sends_dots_back_keeps_what_was_secret(given: dict[str, str], kept: dict[str, str]) -> None:
+    assert _kept(BEFORE.secrets.settings, given) == kept
+
+
+def test_what_is_left_out_stays() -> None:
+    assert _changed(BEFORE, {}) == BEFORE
+    assert _changed(BEFORE, {"models": "fraud"}) == replace(BEFORE, models="fraud")
+    changed = _changed(BEFORE, {"settings": {"project": "43", "token": SHOWN}})
+    assert changed == replace(BEFORE, secrets=Secrets(("s",), {"project": "43", "token": "t"}))
+
+
+def test_what_came_while_it_had_failed_is_told_and_what_came_while_it_was_disabled_is_not() -> None:
+    assert "told_since" not in _of_another_status(Status.FAILED, NOON)
+    assert _of_another_status(Status.DISABLED, NOON) == {"reason": "", "failing_since": None, "told_since": NOON}
+
+
+def test_only_standard_webhooks_are_given_a_secret() -> None:
+    [made] = secrets("standard", None, {}).signing
+    check_secret(made)
+    assert secrets("slack", None, {}) == Secrets()
+    assert secrets("standard", "mine", {"a": "b"}) == Secrets(("mine",), {"a": "b"})
+
+
+@given(st.text("ab[]*?!-", min_size=1))
+def test_databricks_clients_see_the_name_that_they_gave(name: str) -> None:
+    assert _model(_pattern(name)) == {"model_name": name}
+
+
+def test_databricks_clients_see_no_name_where_a_webhook_is_about_all_models() -> None:
+    assert _model(EVERY_MODEL) == _model(_pattern(None)) == {}
+
+
+def test_databricks_clients_see_patterns_as_they_are() -> None:
+    assert _model("payments-*") == {"model_name": "payments-*"}
