@@ -18,13 +18,16 @@ from lockgate.events.event import EventType
 from tests.told import ATTEMPT, PROMOTION, told
 
 OLD, NEW = new_secret(), new_secret()
-# The library compares with its own clock.
-ATTEMPT_NOW = replace(ATTEMPT, at=datetime.now(UTC))
 
 
 def call(event: Told, *secrets: str) -> Call:
+    """Return the call of an attempt that is made now: the library compares with its own clock."""
     endpoint = Endpoint("hook-1", "https://example.com/hook", secrets or (NEW,))
-    return Standard().call(event, event.type, endpoint, ATTEMPT_NOW)
+    return Standard().call(event, event.type, endpoint, replace(ATTEMPT, at=datetime.now(UTC)))
+
+
+def made_at(made: Call) -> int:
+    return int(made.headers["webhook-timestamp"])
 
 
 def body(event: Told) -> dict[str, Any]:
@@ -35,10 +38,8 @@ def test_a_call_is_verified_by_the_standards_own_library() -> None:
     made = call(PROMOTION)
     assert Webhook(NEW).verify(made.body, dict(made.headers)) == body(PROMOTION)
     assert made.headers["webhook-id"] == ATTEMPT.message_id
-    assert made.headers["webhook-timestamp"] == str(int(ATTEMPT_NOW.at.timestamp()))
-    assert (
-        Webhook(NEW).sign(ATTEMPT.message_id, ATTEMPT_NOW.at, made.body.decode()) == made.headers["webhook-signature"]
-    )
+    at = datetime.fromtimestamp(made_at(made), UTC)
+    assert Webhook(NEW).sign(ATTEMPT.message_id, at, made.body.decode()) == made.headers["webhook-signature"]
 
 
 @pytest.mark.parametrize("secret", [NEW, OLD], ids=["new", "old"])
@@ -52,7 +53,7 @@ def test_while_a_secret_is_exchanged_both_verify(secret: str) -> None:
     [
         lambda made: (made.body.replace(b'"version":3', b'"version":4'), made.headers),
         lambda made: (made.body, {**made.headers, "webhook-id": "msg_other"}),
-        lambda made: (made.body, {**made.headers, "webhook-timestamp": str(int(ATTEMPT_NOW.at.timestamp()) + 1)}),
+        lambda made: (made.body, {**made.headers, "webhook-timestamp": str(made_at(made) + 1)}),
         lambda made: (
             made.body,
             {**made.headers, "webhook-signature": call(PROMOTION, OLD).headers["webhook-signature"]},
