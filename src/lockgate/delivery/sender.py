@@ -106,9 +106,6 @@ class Sender:
             failure = error.failure
         except (httpx.HTTPError, OSError) as error:
             failure = _failure(error, heard)
-        except (httpx.InvalidURL, UnicodeError):
-            # A name that looks like one, and is none: https://xn--a/
-            failure = Failure.REFUSED
         finally:
             await heard.hang_up()
         return Answer(
@@ -148,12 +145,8 @@ class Sender:
             raise _Failed(Failure.REFUSED) from None
         headers = httpx.Headers(call.headers)
         headers.update(_OUR_HEADERS)
-        try:
-            url = httpx.URL(call.url)
-            host = _host(url)
-        except (httpx.InvalidURL, UnicodeError):
-            raise _Failed(Failure.REFUSED) from None
-        watch = _Watch(host, self._allowed, heard)
+        url = httpx.URL(call.url)
+        watch = _Watch(_host(url), self._allowed, heard)
         return httpx.Request(call.method, url, headers=headers, content=call.body, extensions={"trace": watch.see})
 
     async def _check_addresses(self, url: httpx.URL) -> None:
