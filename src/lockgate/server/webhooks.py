@@ -24,7 +24,7 @@ from lockgate.wire.webhooks import (
     WebhookView,
 )
 from lockgate.wire.words import RowId
-from lockgate.workflow import deliveries, webhook_tests, webhooks
+from lockgate.workflow import deliveries, webhook_example, webhooks
 from lockgate.workflow.webhooks import Wanted
 
 router = OnceRouter()
@@ -90,7 +90,7 @@ def delete_webhook(webhook_id: str, house: House, caller: Calling) -> None:
 @router.post("/webhooks/{webhook_id}/test")
 def try_webhook(webhook_id: str, house: House, caller: Calling, body: TestBody | None = None) -> TestView:
     """Send an example of an event at once."""
-    answer = webhook_tests.send_example(house, caller, webhook_id, body.event if body else None)
+    answer = webhook_example.send_example(house, caller, webhook_id, body.event if body else None)
     return TestView(status=answer.status, error=answer.error, milliseconds=answer.milliseconds)
 
 
@@ -106,10 +106,11 @@ def list_deliveries(
     """List deliveries with all attempts, newest first."""
     listing = Listing("deliveries", (webhook_id, state))
     wanted = State(state) if state else None
-    found = deliveries.delivered(house, caller, webhook_id, wanted, listing.start(page_token), max_results + 1)
-    page = found[:max_results]
-    token = listing.token(page[-1][0].id if len(found) > max_results else None)
-    return DeliveryList(deliveries=[_delivery(one, attempts) for one, attempts in page], next_page_token=token)
+    page = deliveries.delivered(house, caller, webhook_id, wanted, listing.start(page_token), max_results)
+    return DeliveryList(
+        deliveries=[_delivery(one, attempts) for one, attempts in page.made],
+        next_page_token=listing.token(page.next_before),
+    )
 
 
 @router.post("/deliveries/{delivery_id}/redeliver")

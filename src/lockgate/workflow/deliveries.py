@@ -1,6 +1,6 @@
 """Deliveries: what was told to webhooks, ours and MLflow's, and what is told once more."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session
 
@@ -17,9 +17,17 @@ from lockgate.workflow.stores import Stores
 from lockgate.workflow.webhooks import maintains, maintains_models
 
 
+@dataclass(frozen=True)
+class Page:
+    """Some deliveries with all attempts, newest first, and where to go on."""
+
+    made: tuple[tuple[Delivery, list[Attempted]], ...]
+    next_before: int | None
+
+
 def delivered(
     stores: Stores, caller: Caller, webhook_id: str | None, state: State | None, before_id: int | None, limit: int
-) -> list[tuple[Delivery, list[Attempted]]]:
+) -> Page:
     """Return what was delivered or is to be, with all attempts, newest first.
 
     Args:
@@ -28,15 +36,18 @@ def delivered(
         webhook_id: Only to this one, if there is one.
         state: Only those in this state, if there is one.
         before_id: Only those older than this one, if there is one.
-        limit: How many.
+        limit: How many are looked at. What a webhook was told before it was for fewer models is left out for who
+            doesn't maintain those.
     """
     with reading(stores.registry.engine) as session:
         theirs = [one.id for one in _theirs(session, stores, caller) if webhook_id in (None, one.id)]
-        found = deliveries.newest(session, theirs, state, before_id, limit)
-        # What a webhook is about now may be less than what it was told before.
-        found = [one for one in found if maintains_models(caller, one.model or EVERY_MODEL)]
-        attempted = deliveries.attempted(session, [one.id for one in found])
-    return [(one, attempted.get(one.id, [])) for one in found]
+        found = deliveries.newest(session, theirs, state, before_id, limit + 1)
+        shown = [one for one in found[:limit] if maintains_models(caller, one.model or EVERY_MODEL)]
+        attempted = deliveries.attempted(session, [one.id for one in shown])
+    return Page(
+        tuple((one, attempted.get(one.id, [])) for one in shown),
+        found[limit - 1].id if len(found) > limit else None,
+    )
 
 
 def redeliver(stores: Stores, caller: Caller, delivery_id: int) -> tuple[Delivery, list[Attempted]]:

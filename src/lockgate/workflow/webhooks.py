@@ -163,12 +163,12 @@ def rotate(
         BadInput: if the dialect can't sign with such a secret.
     """
     engine = stores.registry.engine
-    with reading(engine) as session:
-        before = receivers.opened(_find(session, stores, caller, webhook_id), receivers.webhooks_at_rest(engine))
     new = secret if secret or drop_earlier else new_secret()
-    signing = (new, *(() if drop_earlier else before.signing[:1])) if new else before.signing[:1]
-    changed = change(stores, caller, webhook_id, secrets=replace(before, signing=signing))
-    return changed, new
+    with transaction(engine) as session:
+        webhooks.lock(session, webhook_id)
+        before = receivers.opened(_find(session, stores, caller, webhook_id), receivers.webhooks_at_rest(engine))
+        signing = (new, *(() if drop_earlier else before.signing[:1])) if new else before.signing[:1]
+        return change(stores, caller, webhook_id, secrets=replace(before, signing=signing)), new
 
 
 def remove(stores: Stores, caller: Caller, webhook_id: str) -> None:
