@@ -1,8 +1,6 @@
 """Delivering what waits: one thread a server process, which sends to many webhooks at the same time.
 
-Deliveries to one webhook that are about one model are a lane: they are made in order, by whoever has claimed it. A
-claim is renewed as long as its process lives, and runs out by itself when that has died; what is written about a lane
-carries the number of the claim, so that one who was thought dead and comes back writes nothing.
+What it asks of the database is in `lockgate.delivery.steps`.
 """
 
 import asyncio
@@ -13,25 +11,18 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.orm import Session
 
 from lockgate.database import deliveries, outbox
-from lockgate.database.deliveries import Delivery, Lane
+from lockgate.database.deliveries import Lane
 from lockgate.database.engine import now
-from lockgate.database.webhooks import Status, Webhook
-from lockgate.delivery import receivers
-from lockgate.delivery.fanout import Dialects, fan_out
-from lockgate.delivery.outcome import note_overtaken, settle
-from lockgate.delivery.schedule import STANDARD
+from lockgate.delivery.fanout import fan_out
 from lockgate.delivery.sender import Answer, Sender
+from lockgate.delivery.steps import Job, Settings, Steps
 from lockgate.errors import LockgateError
-from lockgate.events.dialect import Attempt, Call
 from lockgate.registry.listeners import is_anybody
 from lockgate.registry.transaction import reading, transaction
 
@@ -49,40 +40,6 @@ _T = TypeVar("_T")
 _logger = logging.getLogger("lockgate.delivery")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to deliver.
-
-    Attributes:
-        dialects: Returns the dialect of a name.
-        base_url: How people reach this server, for links.
-        schedule: How long to wait after each failed attempt, in seconds.
-        lease: How long a claim lasts unless it is renewed.
-        poll: How often to look for what other processes left, in seconds.
-    """
-
-    dialects: Dialects
-    base_url: str
-    schedule: tuple[float, ...] = STANDARD
-    lease: timedelta = timedelta(seconds=12)
-    poll: float = 1.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """A delivery about to be attempted.
-
-    Attributes:
-        delivery: The delivery.
-        webhook: Its receiver, as it was when the call was drawn.
-        call: What is sent; None if the event couldn't be told, which counts as an attempt that has failed.
-    """
-
-    delivery: Delivery
-    webhook: Webhook
-    call: Call | None
-
-
 class Deliverer:
     """Makes deliveries of events, and sends them, as long as the process lives.
 
@@ -98,6 +55,7 @@ class Deliverer:
         self._engine = engine
         self._new_sender = sender
         self._settings = settings
+        self._steps = Steps(engine, settings)
         self._thread = threading.Thread(target=self._in_thread, name="lockgate-deliverer", daemon=True)
         self._database = ThreadPoolExecutor(2, thread_name_prefix="lockgate-deliverer-database")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -210,12 +168,13 @@ class Deliverer:
 
     async def _deliver(self, sender: Sender, lane: Lane) -> None:
         """Make the deliveries of a lane, in order, until one fails or nothing waits."""
-        job = await self._ask(partial(self._next, lane))
+        job = await self._ask(partial(self._steps.first, lane))
         done = 0
         while job is not None:
             answer = await self._send(sender, job)
             done += 1
-            job = await self._ask(partial(self._settle, lane, job, answer, done))
+            goes_on = done < IN_A_ROW and not self._stopped
+            job = await self._ask(partial(self._steps.following, lane, job, answer, goes_on))
 
     async def _send(self, sender: Sender, job: Job) -> Answer:
         if job.call is None:
@@ -226,70 +185,13 @@ class Deliverer:
             _logger.exception("Sending to webhook %s failed in a way that nobody foresaw", job.webhook.id)
             return _UNSENT
 
-    def _next(self, lane: Lane) -> Job | None:
-        """Return what to attempt first in a lane that was just claimed; None if the claim holds no more."""
-        with transaction(self._engine) as session:
-            at = now(session)
-            if not deliveries.hold(session, lane, at + self._settings.lease):
-                return None
-            return self._first(session, lane)
-
-    def _settle(self, lane: Lane, job: Job, answer: Answer, done: int) -> Job | None:
-        """Write down what came of an attempt; return what to attempt next, if this process goes on with the lane.
-
-        Whoever claimed the lane after the claim had run out has its own attempt: then nothing is written.
-        """
-        with transaction(self._engine) as session:
-            at = now(session)
-            webhook: Webhook | None = job.webhook
-            if not answer.is_success or job.webhook.failing_since is not None:
-                # What came of it may be about the webhook, which is locked before its lanes, and read again.
-                receivers.lock(session, job.webhook)
-                webhook = receivers.load(session, lane.webhook_id)
-            if webhook is None or not deliveries.hold(session, lane, at + self._settings.lease):
-                return None
-            if webhook.is_another_than(job.webhook) and not answer.is_success:
-                note_overtaken(session, lane, job.delivery, webhook, answer, at)
-                return None
-            if not settle(session, lane, job.delivery, webhook, answer, self._settings.schedule, at):
-                return None
-            if done >= IN_A_ROW or self._stopped:
-                deliveries.leave(session, lane, at)
-                return None
-            return self._first(session, lane)
-
-    def _first(self, session: Session, lane: Lane) -> Job | None:
-        """Return the oldest delivery that waits in a lane; with none, or none that may be made, give the lane back."""
-        delivery = deliveries.next_in(session, lane)
-        webhook = receivers.load(session, lane.webhook_id)
-        if delivery is None or webhook is None or webhook.status is not Status.ACTIVE:
-            deliveries.leave(session, lane, None)
-            return None
-        return Job(delivery, webhook, self._call(session, delivery, webhook))
-
-    def _call(self, session: Session, delivery: Delivery, webhook: Webhook) -> Call | None:
-        """Draw the call of an attempt, from the event and from what its webhook is now."""
-        told = outbox.find(session, delivery.event).told
-        attempt = Attempt(delivery.message_id, now(session), self._settings.base_url)
-        try:
-            endpoint = receivers.endpoint(session, webhook, receivers.webhooks_at_rest(self._engine))
-            return self._settings.dialects(webhook.dialect).call(told, delivery.name, endpoint, attempt)
-        except Exception:  # Of a template that somebody added, anything.
-            _logger.exception("Event %s couldn't be told to webhook %s", told.id, webhook.id)
-            return None
-
     async def _renew(self) -> None:
         """Renew the claims of this process while it lives."""
         while True:
             await asyncio.sleep(self._settings.lease.total_seconds() / 4)
-            if held := list(self._lanes.values()):
-                for lane in held:
-                    with suppress(LockgateError):
-                        await self._ask(partial(self._renew_one, lane))
-
-    def _renew_one(self, lane: Lane) -> None:
-        with transaction(self._engine) as session:
-            deliveries.renew(session, lane, now(session) + self._settings.lease)
+            for lane in tuple(self._lanes.values()):
+                with suppress(LockgateError):
+                    await self._ask(partial(self._steps.renew, lane))
 
     async def _give_back(self) -> None:
         held = list(self._lanes.values())
@@ -298,11 +200,4 @@ class Deliverer:
         await asyncio.gather(*self._lanes, return_exceptions=True)
         if held:
             with suppress(LockgateError):
-                await self._ask(partial(self._leave_all, held))
-
-    def _leave_all(self, held: list[Lane]) -> None:
-        with transaction(self._engine) as session:
-            at = now(session)
-            for lane in held:
-                if deliveries.hold(session, lane, at):
-                    deliveries.leave(session, lane, at)
+                await self._ask(partial(self._steps.leave_all, held))

@@ -12,10 +12,11 @@ from mlflow.server.fastapi_security import init_fastapi_security
 from starlette.types import ASGIApp
 
 from lockgate.delivery.addresses import Allowed
-from lockgate.delivery.deliverer import Deliverer, Settings
+from lockgate.delivery.deliverer import Deliverer
 from lockgate.delivery.schedule import read_schedule
 from lockgate.delivery.sender import Sender
 from lockgate.delivery.spoken import dialect
+from lockgate.delivery.steps import Settings
 from lockgate.identity_file import identity_file
 from lockgate.server import databricks, failures, health, registry_webhooks
 from lockgate.server.access_log import keep_secrets_out

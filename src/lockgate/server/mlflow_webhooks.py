@@ -17,7 +17,7 @@ from lockgate.registry import mlflow_webhooks
 from lockgate.registry.mlflow_tables import webhooks as table
 from lockgate.registry.transaction import reading, told_by_mlflow
 from lockgate.workflow.stores import Stores, stores
-from lockgate.workflow.webhook_tests import send_to
+from lockgate.workflow.webhook_example import send_to
 
 
 def take_over(house: Stores) -> None:

@@ -17,7 +17,7 @@ from lockgate.server.once import OnceRouter
 from lockgate.server.paging import Listing
 from lockgate.wire.webhooks import EventName
 from lockgate.wire.words import LenientBody, Name, Text, Url
-from lockgate.workflow import webhook_tests, webhooks
+from lockgate.workflow import webhook_example, webhooks
 from lockgate.workflow.webhooks import Wanted
 
 DIALECT = "databricks"
@@ -153,7 +153,7 @@ def delete(
 @router.post("/registry-webhooks/test")
 def test(body: TestBody, house: House, caller: Calling) -> Json:
     """Send an example of an event at once. What the receiver answers besides its status is not told."""
-    answer = webhook_tests.send_example(house, caller, body.id, body.event)
+    answer = webhook_example.send_example(house, caller, body.id, body.event)
     status = answer.status or 0
     said = "OK" if 200 <= status < 300 else answer.error or f"It answered {status}."
     # Databricks' documents have `status`, its clients read `status_code`.
