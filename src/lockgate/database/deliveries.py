@@ -174,14 +174,14 @@ _NEXT = (
         deliveries.c.state == State.WAITING,
     )
     .order_by(deliveries.c.id)
-    .limit(1)
+    .limit(bindparam("most"))
 )
 
 
-def next_in(session: Session, lane: Lane) -> Delivery | None:
-    """Return the oldest delivery of a lane that waits."""
-    row = session.execute(_NEXT, {"of": lane.webhook_id, "about": lane.model}).first()
-    return _delivery(row) if row is not None else None
+def next_in(session: Session, lane: Lane, most: int) -> list[Delivery]:
+    """Return the deliveries of a lane that wait, oldest first."""
+    asked = {"of": lane.webhook_id, "about": lane.model, "most": most}
+    return [_delivery(row) for row in session.execute(_NEXT, asked)]
 
 
 def note(session: Session, delivery: Delivery, attempt: Attempted, state: State, now: datetime) -> None:

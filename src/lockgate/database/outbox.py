@@ -6,7 +6,7 @@ event sees all that have a lower number.
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -60,7 +60,7 @@ class NewDelivery:
         return self.event.told.model or ""
 
 
-_POSITION = select(outbox.c.position).with_for_update(skip_locked=True)  # nothing on SQLite: the whole file is locked
+_POSITION = select(outbox.c.position).with_for_update()  # nothing on SQLite: the whole file is locked
 _AFTER = select(events).where(events.c.id > bindparam("after")).order_by(events.c.id).limit(bindparam("most"))
 
 
@@ -70,9 +70,13 @@ def is_behind(session: Session) -> bool:
     return bool(session.execute(select(func.coalesce(newest, 0) > outbox.c.position)).scalar())
 
 
-def claim_position(session: Session) -> int | None:
-    """Claim the outbox for this transaction; return how far it was read, or None if somebody else is at it."""
-    return session.execute(_POSITION).scalar()
+def claim_position(session: Session) -> int:
+    """Claim the outbox for this transaction, and return how far it was read.
+
+    Who is at it now may have begun before the events were there for which the caller was woken: so it is waited for.
+    """
+    position: int = session.execute(_POSITION).scalar_one()
+    return position
 
 
 def after(session: Session, position: int, most: int) -> list[Stored]:
@@ -91,9 +95,10 @@ def skip_to_end(session: Session) -> None:
     session.execute(update(outbox).values(position=newest))
 
 
-def find(session: Session, number: int) -> Stored:
-    """Return an event by its number in the outbox."""
-    return _stored(session.execute(select(events).where(events.c.id == number)).one())
+def find(session: Session, numbers: Collection[int]) -> dict[int, Told]:
+    """Return events by their numbers in the outbox."""
+    found = session.execute(select(events).where(events.c.id.in_(numbers)))
+    return {one.number: one.told for one in map(_stored, found)}
 
 
 def add(session: Session, new: Sequence[NewDelivery], now: datetime) -> None:

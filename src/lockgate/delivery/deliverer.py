@@ -21,21 +21,25 @@ from lockgate.database.deliveries import Lane
 from lockgate.database.engine import now
 from lockgate.delivery.fanout import fan_out
 from lockgate.delivery.sender import Answer, Sender
-from lockgate.delivery.steps import Job, Settings, Steps
+from lockgate.delivery.steps import Job, Made, Settings, Steps
 from lockgate.errors import LockgateError
 from lockgate.registry.listeners import is_anybody
-from lockgate.registry.transaction import reading, transaction
+from lockgate.registry.transaction import reading
 
 #: From how many lanes on one process claims no more, and how many of one webhook: a slow one leaves room for others.
 #: As many as LANES_OF_ONE are claimed in one go, so it may come to a few more of each.
 LANES = 100
 LANES_OF_ONE = 4
+#: After so long, what came of attempts is written down, though more were drawn.
+UNWRITTEN_SECONDS = 1.0
 #: After so many deliveries a lane is given back, so that others have a turn.
 IN_A_ROW = 50
 
 _UNTOLD = Answer(None, "The event couldn't be told in the webhook's dialect; the server's log says why.", None, 0, b"")
 _UNSENT = Answer(None, "The call couldn't be sent; the server's log says why.", None, 0, b"")
 
+#: A lane, and what to attempt first in it.
+_Claimed = tuple[Lane, list[Job]]
 _T = TypeVar("_T")
 _logger = logging.getLogger("lockgate.delivery")
 
@@ -111,8 +115,8 @@ class Deliverer:
         except Exception:
             _logger.exception("Looking for what to deliver failed; it is tried again.")
             return False
-        for lane in claimed:
-            task = asyncio.create_task(self._deliver(sender, lane))
+        for lane, jobs in claimed:
+            task = asyncio.create_task(self._deliver(sender, lane, jobs))
             self._lanes[task] = lane
             task.add_done_callback(self._done)
         return more or bool(claimed)
@@ -127,7 +131,7 @@ class Deliverer:
     async def _ask(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._database, work)
 
-    def _find_work(self) -> tuple[bool, list[Lane]]:
+    def _find_work(self) -> tuple[bool, list[_Claimed]]:
         """Make deliveries of new events, and claim lanes; say whether there may be more events, and which lanes."""
         if not self._is_anybody():
             return False, []
@@ -139,7 +143,7 @@ class Deliverer:
             is_behind = outbox.is_behind(session)
         return is_behind and fan_out(self._engine, self._settings.dialects)
 
-    def _claim_lanes(self) -> list[Lane]:
+    def _claim_lanes(self) -> list[_Claimed]:
         load = self._load()
         if load.total() >= LANES:
             return []
@@ -147,10 +151,8 @@ class Deliverer:
         with reading(self._engine) as session:
             if not deliveries.is_anything_due(session, now(session), busy):
                 return []
-        with transaction(self._engine) as session:
-            at = now(session)
-            # As many as one webhook may have: whose lanes come first, takes no more by being first.
-            return deliveries.claim(session, at, at + self._settings.lease, LANES_OF_ONE, busy)
+        # As many as one webhook may have: whose lanes come first, takes no more by being first.
+        return self._steps.claim(LANES_OF_ONE, busy)
 
     def _is_anybody(self) -> bool:
         """Say whether anybody is told of events; asked once a poll where nobody is, and not after each change."""
@@ -166,15 +168,25 @@ class Deliverer:
         """Return for how many lanes of each webhook this process delivers now."""
         return Counter(lane.webhook_id for lane in tuple(self._lanes.values()))
 
-    async def _deliver(self, sender: Sender, lane: Lane) -> None:
+    async def _deliver(self, sender: Sender, lane: Lane, jobs: list[Job]) -> None:
         """Make the deliveries of a lane, in order, until one fails or nothing waits."""
-        job = await self._ask(partial(self._steps.first, lane))
         done = 0
-        while job is not None:
-            answer = await self._send(sender, job)
-            done += 1
+        while jobs:
+            made = await self._attempt(sender, jobs)
+            done += len(made)
             goes_on = done < IN_A_ROW and not self._stopped
-            job = await self._ask(partial(self._steps.following, lane, job, answer, goes_on))
+            jobs = await self._ask(partial(self._steps.following, lane, made, goes_on))
+
+    async def _attempt(self, sender: Sender, jobs: list[Job]) -> list[Made]:
+        """Attempt deliveries in order, until one fails or what came of them is to be written down."""
+        made: list[Made] = []
+        until = time.monotonic() + UNWRITTEN_SECONDS
+        for job in jobs:
+            began = time.monotonic()
+            made.append(Made(job, await self._send(sender, job), began))
+            if not made[-1].answer.is_success or self._stopped or time.monotonic() > until:
+                break
+        return made
 
     async def _send(self, sender: Sender, job: Job) -> Answer:
         if job.call is None:

@@ -24,17 +24,14 @@ Dialects = Callable[[str], Dialect]
 
 
 def fan_out(engine: Engine, dialects: Dialects) -> bool:
-    """Make deliveries of the next events, unless another process is at it; say whether there may be more.
+    """Make deliveries of the next events; say whether there may be more.
 
     Args:
         engine: The registry's database.
         dialects: Returns the dialect of a name.
     """
     with transaction(engine) as session:
-        position = outbox.claim_position(session)
-        if position is None:
-            return False
-        told = outbox.after(session, position, BATCH)
+        told = outbox.after(session, outbox.claim_position(session), BATCH)
         if not told:
             return False
         listening = [*webhooks.told(session), *mlflow_webhooks.told(session)]

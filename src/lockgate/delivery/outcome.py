@@ -1,7 +1,7 @@
 """What comes of an attempt: the delivery is made, waits for the next attempt, or is given up; a webhook may fail."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
@@ -23,6 +23,7 @@ def settle(
     webhook: Webhook,
     answer: Answer,
     schedule: Sequence[float],
+    began: datetime,
     now: datetime,
 ) -> bool:
     """Write down an attempt and what follows from it; say whether the lane goes on.
@@ -34,9 +35,10 @@ def settle(
         webhook: Its receiver, which the caller has locked if the attempt failed, or earlier ones did.
         answer: What came of it.
         schedule: How long to wait after each failed attempt, in seconds.
+        began: When the attempt began.
         now: The time.
     """
-    attempt = _attempt(delivery, answer, now)
+    attempt = _attempt(delivery, answer, began)
     follows = step(answer, attempt.number, schedule)
     if follows.next is Next.DELIVERED:
         deliveries.note(session, delivery, attempt, State.DELIVERED, now)
@@ -59,7 +61,13 @@ def settle(
 
 
 def note_overtaken(
-    session: Session, lane: Lane, delivery: Delivery, webhook: Webhook, answer: Answer, now: datetime
+    session: Session,
+    lane: Lane,
+    delivery: Delivery,
+    webhook: Webhook,
+    answer: Answer,
+    began: datetime,
+    now: datetime,
 ) -> None:
     """Write down an attempt that failed while somebody changed the webhook: it says nothing of what that is now.
 
@@ -69,14 +77,14 @@ def note_overtaken(
         delivery: What was attempted.
         webhook: Its receiver as it is now.
         answer: What came of the attempt.
+        began: When it began.
         now: The time.
     """
-    deliveries.note(session, delivery, _attempt(delivery, answer, now), State.WAITING, now)
+    deliveries.note(session, delivery, _attempt(delivery, answer, began), State.WAITING, now)
     deliveries.leave(session, lane, now if webhook.status is Status.ACTIVE else None)
 
 
-def _attempt(delivery: Delivery, answer: Answer, now: datetime) -> Attempted:
-    began = now - timedelta(milliseconds=answer.milliseconds)
+def _attempt(delivery: Delivery, answer: Answer, began: datetime) -> Attempted:
     return Attempted(delivery.attempts + 1, began, answer.status, answer.error, answer.milliseconds)
 
 

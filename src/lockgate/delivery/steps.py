@@ -3,12 +3,16 @@
 Deliveries to one webhook that are about one model are a lane: they are made in order, by whoever has claimed it. A
 claim is renewed as long as its process lives, and runs out by itself when that has died; what is written about a lane
 carries the number of the claim, so that one who was thought dead and comes back writes nothing.
+
+Some deliveries of a lane are drawn at once, and what came of them is written down in one go: if the process dies in
+between, they are made again, under the same ids.
 """
 
 import logging
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -22,8 +26,11 @@ from lockgate.delivery.fanout import Dialects
 from lockgate.delivery.outcome import note_overtaken, settle
 from lockgate.delivery.schedule import STANDARD
 from lockgate.delivery.sender import Answer
-from lockgate.events.dialect import Attempt, Call
+from lockgate.events.dialect import Attempt, Call, Told
 from lockgate.registry.transaction import transaction
+
+#: How many deliveries of a lane are drawn at once.
+MOST_AT_ONCE = 10
 
 _logger = logging.getLogger("lockgate.delivery")
 
@@ -62,6 +69,21 @@ class Job:
     call: Call | None
 
 
+@dataclass(frozen=True)
+class Made:
+    """An attempt that was made.
+
+    Attributes:
+        job: What was attempted.
+        answer: What came of it.
+        began: When it began, in seconds by `time.monotonic`.
+    """
+
+    job: Job
+    answer: Answer
+    began: float
+
+
 class Steps:
     """Takes the steps of lanes.
 
@@ -74,56 +96,66 @@ class Steps:
         self._engine = engine
         self._settings = settings
 
-    def first(self, lane: Lane) -> Job | None:
-        """Return what to attempt first in a lane that was just claimed; None if the claim holds no more."""
-        with transaction(self._engine) as session:
-            at = now(session)
-            if not deliveries.hold(session, lane, at + self._settings.lease):
-                return None
-            return self._job(session, lane)
-
-    def following(self, lane: Lane, job: Job, answer: Answer, goes_on: bool) -> Job | None:
-        """Write down what came of an attempt; return what to attempt next, if this process goes on with the lane.
-
-        Whoever claimed the lane after the claim had run out has its own attempt: then nothing is written.
+    def claim(self, most: int, busy: Collection[str]) -> list[tuple[Lane, list[Job]]]:
+        """Claim lanes in which something is due, and return what to attempt first in each.
 
         Args:
-            lane: The lane, claimed.
-            job: What was attempted.
-            answer: What came of it.
-            goes_on: Whether this process wants to go on with the lane; else it gives it back.
+            most: How many to claim.
+            busy: Webhooks whose lanes to leave to others.
         """
         with transaction(self._engine) as session:
             at = now(session)
-            webhook: Webhook | None = job.webhook
-            if not answer.is_success or job.webhook.failing_since is not None:
+            claimed = deliveries.claim(session, at, at + self._settings.lease, most, busy)
+            drawn = [(lane, self._jobs(session, lane)) for lane in claimed]
+        return [(lane, jobs) for lane, jobs in drawn if jobs]
+
+    def following(self, lane: Lane, made: Sequence[Made], goes_on: bool) -> list[Job]:
+        """Write down what came of attempts; return what to attempt next, if this process goes on with the lane.
+
+        Whoever claimed the lane after the claim had run out has its own attempts: then nothing is written.
+
+        Args:
+            lane: The lane, claimed.
+            made: What was attempted, in order; only the last may have failed.
+            goes_on: Whether this process wants to go on with the lane; else it gives it back.
+        """
+        drawn_for, newest = made[-1].job.webhook, made[-1].answer
+        with transaction(self._engine) as session:
+            at = now(session)
+            webhook: Webhook | None = drawn_for
+            if not newest.is_success or drawn_for.failing_since is not None:
                 # What came of it may be about the webhook, which is locked before its lanes, and read again.
-                receivers.lock(session, job.webhook)
+                receivers.lock(session, drawn_for)
                 webhook = receivers.load(session, lane.webhook_id)
             if webhook is None or not deliveries.hold(session, lane, at + self._settings.lease):
-                return None
-            if webhook.is_another_than(job.webhook) and not answer.is_success:
-                note_overtaken(session, lane, job.delivery, webhook, answer, at)
-                return None
-            if not settle(session, lane, job.delivery, webhook, answer, self._settings.schedule, at):
-                return None
+                return []
+            if not all(self._settle(session, lane, webhook, one, at) for one in made):
+                return []
             if not goes_on:
                 deliveries.leave(session, lane, at)
-                return None
-            return self._job(session, lane)
+                return []
+            return self._jobs(session, lane)
 
-    def _job(self, session: Session, lane: Lane) -> Job | None:
-        """Return the oldest delivery that waits in a lane; with none, or none that may be made, give the lane back."""
-        delivery = deliveries.next_in(session, lane)
+    def _settle(self, session: Session, lane: Lane, webhook: Webhook, made: Made, at: datetime) -> bool:
+        """Write down an attempt and what follows from it; say whether the lane goes on."""
+        began = at - timedelta(seconds=time.monotonic() - made.began)
+        if webhook.is_another_than(made.job.webhook) and not made.answer.is_success:
+            note_overtaken(session, lane, made.job.delivery, webhook, made.answer, began, at)
+            return False
+        return settle(session, lane, made.job.delivery, webhook, made.answer, self._settings.schedule, began, at)
+
+    def _jobs(self, session: Session, lane: Lane) -> list[Job]:
+        """Return the oldest deliveries that wait in a lane; with none, or none that may be made, give the lane back."""
+        waiting = deliveries.next_in(session, lane, MOST_AT_ONCE)
         webhook = receivers.load(session, lane.webhook_id)
-        if delivery is None or webhook is None or webhook.status is not Status.ACTIVE:
+        if not waiting or webhook is None or webhook.status is not Status.ACTIVE:
             deliveries.leave(session, lane, None)
-            return None
-        return Job(delivery, webhook, self._call(session, delivery, webhook))
+            return []
+        told = outbox.find(session, [one.event for one in waiting])
+        return [Job(one, webhook, self._call(session, one, told[one.event], webhook)) for one in waiting]
 
-    def _call(self, session: Session, delivery: Delivery, webhook: Webhook) -> Call | None:
+    def _call(self, session: Session, delivery: Delivery, told: Told, webhook: Webhook) -> Call | None:
         """Draw the call of an attempt, from the event and from what its webhook is now."""
-        told = outbox.find(session, delivery.event).told
         attempt = Attempt(delivery.message_id, now(session), self._settings.base_url)
         try:
             endpoint = receivers.endpoint(session, webhook, receivers.webhooks_at_rest(self._engine))
