@@ -48,6 +48,10 @@ class Delivery:
     created_at: datetime
     finished_at: datetime | None
 
+    def is_as(self, earlier: "Delivery") -> bool:
+        """Say whether nothing was decided about it since."""
+        return (self.state, self.attempts) == (earlier.state, earlier.attempts)
+
 
 @dataclass(frozen=True)
 class Attempted:
@@ -186,6 +190,17 @@ def next_in(session: Session, lane: Lane) -> Delivery | None:
 
 def note(session: Session, delivery: Delivery, attempt: Attempted, state: State, now: datetime) -> None:
     """Write down an attempt, and what it has made of the delivery."""
+    note_only(session, delivery, attempt)
+    finished = None if state is State.WAITING else to_ms(now)
+    session.execute(
+        update(deliveries)
+        .where(deliveries.c.id == delivery.id)
+        .values(attempts=attempt.number, state=state, finished_at=finished)
+    )
+
+
+def note_only(session: Session, delivery: Delivery, attempt: Attempted) -> None:
+    """Write down an attempt that makes nothing of the delivery."""
     session.execute(
         insert(delivery_attempts).values(
             delivery_id=delivery.id,
@@ -195,12 +210,6 @@ def note(session: Session, delivery: Delivery, attempt: Attempted, state: State,
             error=attempt.error,
             milliseconds=attempt.milliseconds,
         )
-    )
-    finished = None if state is State.WAITING else to_ms(now)
-    session.execute(
-        update(deliveries)
-        .where(deliveries.c.id == delivery.id)
-        .values(attempts=attempt.number, state=state, finished_at=finished)
     )
 
 

@@ -1,7 +1,7 @@
 """Webhooks: who is told of what."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -105,7 +105,10 @@ _ALL = select(webhooks, principals.c.name.label("created_by")).join(
 
 
 def lock(session: Session, webhook_id: str) -> None:
-    """Lock a webhook until the end of the transaction. Whoever locks lanes of it too, locks it first."""
+    """Lock a webhook until the end of the transaction.
+
+    Whoever locks several lanes of it, or makes deliveries for it, locks it first; and the outbox, if that too, before.
+    """
     session.execute(select(webhooks.c.id).where(webhooks.c.id == webhook_id).with_for_update())
 
 
@@ -135,9 +138,18 @@ def is_any_told(session: Session) -> bool:
     return session.execute(_ANY).first() is not None
 
 
+# The weakest lock that `lock` waits for, and that waits for it. Nothing on SQLite, where the whole file is locked.
+_SHARED = _ALL.order_by(webhooks.c.id).with_for_update(read=True, key_share=True, of=webhooks)
+
+
 def told(session: Session) -> list[Webhook]:
-    """Return the webhooks for which deliveries are made."""
-    return [_webhook(row) for row in session.execute(_ALL.where(webhooks.c.status.in_(KEPT_FOR)))]
+    """Return the webhooks for which deliveries are made: locked, so that none is removed before they are."""
+    return [_webhook(row) for row in session.execute(_SHARED.where(webhooks.c.status.in_(KEPT_FOR)))]
+
+
+def share(session: Session, webhook_ids: Collection[str]) -> list[Webhook]:
+    """Return those of some webhooks that are there, whatever their status: locked, as by `told`."""
+    return [_webhook(row) for row in session.execute(_SHARED.where(webhooks.c.id.in_(webhook_ids)))]
 
 
 def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,8 @@ def settle(
 def note_overtaken(
     session: Session, lane: Lane, delivery: Delivery, webhook: Webhook, answer: Answer, now: datetime
 ) -> None:
-    """Write down an attempt that failed while somebody changed the webhook: it says nothing of what that is now.
+    """Write down an attempt that failed while somebody changed the webhook, or had all that waits begin anew, or given
+    up: it says nothing of what they are now.
 
     Args:
         session: The transaction.
@@ -71,7 +72,7 @@ def note_overtaken(
         answer: What came of the attempt.
         now: The time.
     """
-    deliveries.note(session, delivery, _attempt(delivery, answer, now), State.WAITING, now)
+    deliveries.note_only(session, delivery, _attempt(delivery, answer, now))
     deliveries.leave(session, lane, now if webhook.status is Status.ACTIVE else None)
 
 

@@ -102,7 +102,7 @@ class Steps:
                 webhook = receivers.load(session, lane.webhook_id)
             if webhook is None or not deliveries.hold(session, lane, at + self._settings.lease):
                 return None
-            if webhook.is_another_than(job.webhook) and not answer.is_success:
+            if not answer.is_success and _is_overtaken(session, job, webhook):
                 note_overtaken(session, lane, job.delivery, webhook, answer, at)
                 return None
             if not settle(session, lane, job.delivery, webhook, answer, self._settings.schedule, at):
@@ -141,6 +141,13 @@ class Steps:
         """Give lanes back, as far as their claims still hold: others may go on at once."""
         with transaction(self._engine) as session:
             at = now(session)
-            for lane in held:
+            for lane in sorted(held, key=lambda lane: (lane.webhook_id, lane.model)):  # as everybody locks them
                 if deliveries.hold(session, lane, at):
                     deliveries.leave(session, lane, at)
+
+
+def _is_overtaken(session: Session, job: Job, webhook: Webhook) -> bool:
+    """Say whether somebody has changed the webhook, or what is to become of the delivery, since it was attempted."""
+    delivery = deliveries.find(session, job.delivery.id)
+    is_as_it_was = delivery is not None and delivery.is_as(job.delivery)
+    return webhook.is_another_than(job.webhook) or not is_as_it_was

@@ -119,6 +119,8 @@ def change(stores: Stores, caller: Caller, webhook_id: str, **changes: Any) -> W
     """
     engine = stores.registry.engine
     with transaction(engine) as session:
+        if changes.get("status") is Status.ACTIVE:
+            begin_to_tell(session)  # which may lock the outbox, and that is locked before webhooks
         webhooks.lock(session, webhook_id)
         found = _find(session, stores, caller, webhook_id)
         at_rest = receivers.webhooks_at_rest(engine)
@@ -133,7 +135,6 @@ def change(stores: Stores, caller: Caller, webhook_id: str, **changes: Any) -> W
             values["secret"] = receivers.sealed(after.secrets, at_rest)
         if after.status is not before.status:
             values |= _of_another_status(before.status, at)
-            # While the old status stands: this asks whether anybody was told until now.
             _start_or_stop(session, found, after.status)
         webhooks.change(session, webhook_id, updated_at=at, **values)
         changed = _find(session, stores, caller, webhook_id)
@@ -277,7 +278,6 @@ def _of_another_status(before: Status, at: datetime) -> dict[str, Any]:
 
 def _start_or_stop(session: Session, webhook: Webhook, status: Status) -> None:
     if status is Status.ACTIVE:
-        begin_to_tell(session)
         deliveries.resume(session, webhook.id, now(session))
     else:
         deliveries.stop(session, webhook.id)
