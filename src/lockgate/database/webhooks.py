@@ -130,6 +130,18 @@ def of_workspace(session: Session, workspace: str) -> list[Webhook]:
     return [_webhook(row) for row in rows]
 
 
+def sealed(session: Session) -> dict[str, str]:
+    """Return what is secret of all webhooks by their ids, encrypted."""
+    return {row.id: row.secret for row in session.execute(select(webhooks.c.id, webhooks.c.secret))}
+
+
+def reseal(session: Session, webhook_id: str, stored: str, anew: str) -> bool:
+    """Keep what is secret of a webhook encrypted anew, which makes it no other; say whether it was still stored so."""
+    its = (webhooks.c.id == webhook_id, webhooks.c.secret == stored)
+    changed = session.execute(update(webhooks).where(*its).values(secret=anew))
+    return bool(changed.rowcount)  # type: ignore[attr-defined]
+
+
 _ANY = select(webhooks.c.id).where(webhooks.c.status.in_(KEPT_FOR)).limit(1)
 
 

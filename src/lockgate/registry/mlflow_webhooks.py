@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from mlflow.store.model_registry.dbmodels.models import SqlWebhook
-from sqlalchemy import ColumnElement, Select, bindparam, select, update
+from sqlalchemy import ColumnElement, Select, String, bindparam, literal, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from lockgate.access.roles import EVERY_MODEL
@@ -15,6 +15,8 @@ from lockgate.registry.mlflow_tables import webhook_events
 from lockgate.registry.mlflow_tables import webhooks as table
 
 DIALECT = "mlflow"
+#: What their secrets are encrypted for, where LOCKGATE_SECRET_KEY encrypts them.
+PURPOSE = "MLflow's webhooks"
 _ACTIVE = "ACTIVE"
 _DISABLED = "DISABLED"
 _COLUMNS = (
@@ -37,6 +39,8 @@ _FOUND = (
 _SHARED = _FOUND.order_by(table.c.webhook_id).with_for_update(read=True, key_share=True, of=table)
 _TOLD: tuple[ColumnElement[bool], ...] = (table.c.status == _ACTIVE, table.c.deleted_timestamp.is_(None))
 _ANY = select(table.c.webhook_id).where(*_TOLD).limit(1)
+# As it is in the database, which MLflow's own type of the column would decrypt.
+_stored = type_coerce(table.c.secret, String)
 _SECRET = select(SqlWebhook.secret).where(SqlWebhook.webhook_id == bindparam("of"))
 
 
@@ -75,6 +79,19 @@ def secrets(session: Session, webhook_id: str) -> tuple[str, ...]:
     """Return what calls of one are signed with: MLflow's own type of its column decrypts it."""
     secret = session.execute(_SECRET, {"of": webhook_id}).scalar()
     return (secret,) if secret else ()
+
+
+def sealed(session: Session) -> dict[str, str]:
+    """Return the secrets of those that have one by their ids, encrypted."""
+    found = select(table.c.webhook_id, _stored.label("stored")).where(table.c.secret.is_not(None))
+    return {row.webhook_id: row.stored for row in session.execute(found)}
+
+
+def reseal(session: Session, webhook_id: str, stored: str, anew: str) -> bool:
+    """Keep the secret of one encrypted anew; say whether it was still stored as it is told here."""
+    its = (table.c.webhook_id == webhook_id, _stored == stored)
+    changed = session.execute(update(table).where(*its).values(secret=literal(anew, String)))
+    return bool(changed.rowcount)  # type: ignore[attr-defined]
 
 
 def disable(session: Session, webhook_id: str, now: datetime) -> None:
