@@ -8,18 +8,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, select, update
 
 from lockgate.access.principals import Kind
 from lockgate.audit.entry import AuditEntry
 from lockgate.database import deliveries, people, tables, webhooks
-from lockgate.database.deliveries import Lane, State
-from lockgate.database.engine import MIGRATES, now
+from lockgate.database.deliveries import Busy, Lane, State
+from lockgate.database.engine import MIGRATES, now, to_ms
 from lockgate.database.record import record
 from lockgate.database.webhooks import Status, Webhook
 from lockgate.delivery import receivers
 from lockgate.delivery.fanout import fan_out
 from lockgate.delivery.receivers import Secrets
+from lockgate.delivery.retention import Retention
 from lockgate.delivery.sender import Answer
 from lockgate.delivery.spoken import dialect
 from lockgate.delivery.steps import Job, Settings, Steps
@@ -58,7 +59,7 @@ class Post:
     def claim(self) -> list[Lane]:
         with transaction(self.engine) as session:
             at = now(session)
-            return deliveries.claim(session, at, at + FOREVER, 100, ())
+            return deliveries.claim(session, at, at + FOREVER, 100, Busy())
 
     def begin(self) -> tuple[Lane, Job]:
         """Claim the one lane in which something is due, and begin with it."""
@@ -320,3 +321,41 @@ def remove(post: Post) -> None:
 def left_behind(post: Post) -> list[Any]:
     with reading(post.engine) as session:
         return [*session.execute(select(tables.lanes)), *session.execute(select(tables.deliveries))]
+
+
+# How long it is remembered
+
+
+def test_what_was_finished_long_ago_is_forgotten_and_what_waits_is_not(post: Post) -> None:
+    for model in ("made", "given up", "fresh", "waits"):
+        post.happens(model)
+    post.fan_out()
+    post.drain()
+    long_ago = to_ms(BEGINNING)
+    of = tables.deliveries.c.model
+    with transaction(post.engine) as session:
+        session.execute(update(tables.deliveries).where(of == "made").values(finished_at=long_ago))
+        parked = {"state": State.PARKED, "finished_at": long_ago}
+        session.execute(update(tables.deliveries).where(of == "given up").values(parked))
+        waiting = {"state": State.WAITING, "finished_at": None, "created_at": long_ago}
+        session.execute(update(tables.deliveries).where(of == "waits").values(waiting))
+    assert not Retention(post.engine, None).forget_some()
+    assert len(post.states()) == 4
+    assert not Retention(post.engine, timedelta(days=30)).forget_some()
+    with reading(post.engine) as session:
+        assert set(session.execute(select(of)).scalars()) == {"fresh", "waits"}
+        assert len(session.execute(select(tables.delivery_attempts)).all()) == 2
+        assert len(session.execute(select(tables.events)).all()) == 4
+
+
+def test_much_is_forgotten_in_small_batches(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lockgate.delivery.retention._BATCH", 2)
+    for _ in range(5):
+        post.happens("fraud")
+    post.fan_out()
+    post.drain()
+    with transaction(post.engine) as session:
+        session.execute(update(tables.deliveries).values(finished_at=to_ms(BEGINNING)))
+    forgets = Retention(post.engine, timedelta(days=30))
+    assert [forgets.forget_some() for _ in range(3)] == [True, True, False]
+    assert post.states() == []

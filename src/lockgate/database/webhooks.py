@@ -8,7 +8,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.access.roles import EVERY_MODEL
@@ -110,6 +110,12 @@ def lock(session: Session, webhook_id: str) -> None:
     Whoever locks several lanes of it, or makes deliveries for it, locks it first; and the outbox, if that too, before.
     """
     session.execute(select(webhooks.c.id).where(webhooks.c.id == webhook_id).with_for_update())
+
+
+def made_by(session: Session, principal_id: int) -> int:
+    """Return how many webhooks a principal has made, in all workspaces."""
+    found = select(func.count()).select_from(webhooks).where(webhooks.c.created_by_id == principal_id)
+    return session.execute(found).scalar_one()
 
 
 def find(session: Session, workspace: str, webhook_id: str) -> Webhook | None:

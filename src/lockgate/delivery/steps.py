@@ -38,6 +38,7 @@ class Settings:
         schedule: How long to wait after each failed attempt, in seconds.
         lease: How long a claim lasts unless it is renewed.
         poll: How often to look for what other processes left, in seconds.
+        remembered: How long deliveries are remembered that were made or given up; None is for ever.
     """
 
     dialects: Dialects
@@ -45,6 +46,7 @@ class Settings:
     schedule: tuple[float, ...] = STANDARD
     lease: timedelta = timedelta(seconds=12)
     poll: float = 1.0
+    remembered: timedelta | None = None
 
 
 @dataclass(frozen=True)
