@@ -358,3 +358,21 @@ def test_mlflows_webhooks_get_what_waits_when_they_are_taken_up_again(house: Hou
         until(lambda: delivered(house, state="delivered"))
         client.delete_webhook(made.webhook_id)
     assert house.rows("SELECT COUNT(*) FROM lockgate_deliveries") == [(0,)]
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_what_was_delivered_is_forgotten_in_time(
+    kind: str, new_database: Callable[[str], str], tmp_path: Path, receiver: Receiver
+) -> None:
+    environment = {**ALLOWED, "LOCKGATE_WEBHOOK_RETENTION": "2s"}
+    with closing(House(tmp_path, new_database(kind), environment=environment)) as house:
+        house.open()
+        model = house.new_model()
+        add(house, receiver, events=["model.updated"])
+        with house.acting_as("ada") as client:
+            client.set_registered_model_tag(model, "n", "0")
+            until(lambda: receiver.requests)
+            until(lambda: house.rows("SELECT COUNT(*) FROM lockgate_deliveries") == [(0,)])
+            assert house.rows("SELECT COUNT(*) FROM lockgate_delivery_attempts") == [(0,)]
+            client.set_registered_model_tag(model, "n", "1")
+            until(lambda: len(receiver.requests) == 2)

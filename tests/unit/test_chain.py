@@ -283,3 +283,27 @@ def test_secrets_at_rest_need_the_same_key_for_the_same_purpose() -> None:
             other.decrypt(stored)
     with pytest.raises(BadInput, match="guessed"):
         AtRest("a" * 23, "signing key")
+
+
+def test_the_first_of_several_keys_encrypts_and_all_decrypt() -> None:
+    old, new, both = (AtRest(keys, "webhook") for keys in ("a" * 24, "b" * 24, "b" * 24 + "," + "a" * 24))
+    before, anew = old.encrypt(b"secret"), both.encrypt(b"secret")
+    assert (both.decrypt(before), new.decrypt(anew)) == (b"secret", b"secret")
+    assert (both.is_newest(before), both.is_newest(anew), old.opens(anew)) == (False, True, False)
+    assert new.decrypt(both.anew(before)) == b"secret"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("a" * 24 + ",", "guessed"),
+        ("," + "a" * 24, "guessed"),
+        ("a" * 24 + "," + "b" * 23, "guessed"),
+        ("a" * 24 + ", " + "b" * 24, "blanks"),
+        ("a" * 24 + "," + "a" * 24, "twice"),
+    ],
+)
+def test_malformed_keys_are_refused_without_being_shown(keys: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said) as refused:
+        AtRest(keys, "webhook")
+    assert "aaa" not in refused.value.message

@@ -25,8 +25,8 @@ _DATABASE = click.option(
 def doctor(repair: bool, remove_guard: bool, backend_store_uri: str | None, as_json: bool) -> None:
     """Compare the guard in the database with what it should be, and list what no decision explains. For admins.
 
-    Exit code 1 if the guard is not what it should be, somebody else may do what it rests on, or a place that keeps
-    checkpoints contradicts the log or can't be asked.
+    Exit code 1 if the guard is not what it should be, somebody else may do what it rests on, a place that keeps
+    checkpoints contradicts the log or can't be asked, or a secret was encrypted with another key.
 
     `--remove-guard` asks no server, but the database itself; stop `lockgate server` first, which is not ready without a
     guard and puts it back when it starts, if its role owns the tables; else `lockgate init-db` does.
@@ -39,7 +39,7 @@ def doctor(repair: bool, remove_guard: bool, backend_store_uri: str | None, as_j
     if as_json:
         show_json(found)
     else:
-        for sentence in [*found["guard"], *found["access"], *found["checkpoints"], *found["notes"]]:
+        for sentence in [*found["guard"], *found["access"], *found["checkpoints"], *found["secrets"], *found["notes"]]:
             say(sentence)
         if not found["guard"]:
             say(f"The guard in the database is as it should be ({found['fingerprint'][:12]}).")

@@ -41,6 +41,7 @@ _COMMANDS = {
     "deliveries": ("webhooks:deliveries", "List what was delivered, and deliver it once more."),
     "audit": ("audit:audit", "Read, export and prove the audit log."),
     "doctor": ("doctor:doctor", "See that the database's guard is whole, and what no decision explains."),
+    "rotate-key": ("rotate_key:rotate_key", "Encrypt all secrets in the database with another key."),
     "init-db": ("doctor:init_db", "Prepare a PostgreSQL database with a role for each who uses it."),
 }
 

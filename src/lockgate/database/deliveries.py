@@ -6,11 +6,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row, and_, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import from_ms, to_ms
-from lockgate.database.tables import deliveries, delivery_attempts, lanes
+from lockgate.database.tables import deliveries, delivery_attempts, lanes, webhooks
 
 
 class State(StrEnum):
@@ -30,6 +30,20 @@ class Lane:
     model: str
     #: Of this claim. Who claims the lane after it has run out gets a higher one.
     fence: int
+    #: The principal who made the webhook; 0 for MLflow's, of which nobody knows.
+    maker: int = 0
+
+
+@dataclass(frozen=True)
+class Busy:
+    """Whose lanes a process leaves to others, because it has enough of them: webhooks, and those who made them."""
+
+    webhooks: frozenset[str] = frozenset()
+    makers: frozenset[int] = frozenset()
+
+    def asked(self) -> dict[str, Any]:
+        """Return it as statements take it."""
+        return {"busy": sorted(self.webhooks), "full": sorted(self.makers)}
 
 
 @dataclass(frozen=True)
@@ -48,6 +62,10 @@ class Delivery:
     created_at: datetime
     finished_at: datetime | None
 
+    def is_as(self, earlier: "Delivery") -> bool:
+        """Say whether nothing was decided about it since."""
+        return (self.state, self.attempts) == (earlier.state, earlier.attempts)
+
 
 @dataclass(frozen=True)
 class Attempted:
@@ -62,9 +80,15 @@ class Attempted:
 
 
 _FREE = and_(lanes.c.due_at <= bindparam("now"), lanes.c.claimed_until <= bindparam("now"))
+_MAKER = func.coalesce(webhooks.c.created_by_id, 0)
 _CLAIMABLE = (
-    select(lanes)
-    .where(_FREE, lanes.c.webhook_id.not_in(bindparam("busy", expanding=True)))
+    select(lanes, _MAKER.label("maker"))
+    .outerjoin(webhooks, webhooks.c.id == lanes.c.webhook_id)
+    .where(
+        _FREE,
+        lanes.c.webhook_id.not_in(bindparam("busy", expanding=True)),
+        _MAKER.not_in(bindparam("full", expanding=True)),
+    )
     .order_by(lanes.c.due_at)
     .limit(bindparam("most"))
 )
@@ -75,12 +99,12 @@ _CLAIM = (
 )
 
 
-def is_anything_due(session: Session, now: datetime, busy: Collection[str]) -> bool:
+def is_anything_due(session: Session, now: datetime, busy: Busy) -> bool:
     """Say whether a lane may be claimed."""
-    return session.execute(_CLAIMABLE, {"now": to_ms(now), "busy": sorted(busy), "most": 1}).first() is not None
+    return session.execute(_CLAIMABLE, {"now": to_ms(now), "most": 1, **busy.asked()}).first() is not None
 
 
-def claim(session: Session, now: datetime, until: datetime, most: int, busy: Collection[str]) -> list[Lane]:
+def claim(session: Session, now: datetime, until: datetime, most: int, busy: Busy) -> list[Lane]:
     """Claim lanes in which something is due, and that nobody has claimed.
 
     Args:
@@ -88,13 +112,13 @@ def claim(session: Session, now: datetime, until: datetime, most: int, busy: Col
         now: The time.
         until: When the claims end by themselves, unless they are renewed.
         most: How many to claim.
-        busy: Webhooks whose lanes to leave to others.
+        busy: Whose lanes to leave to others.
     """
-    asked = {"now": to_ms(now), "busy": sorted(busy), "most": most}
-    found = session.execute(_CLAIMABLE.with_for_update(skip_locked=True), asked).all()
+    asked = {"now": to_ms(now), "most": most, **busy.asked()}
+    found = session.execute(_CLAIMABLE.with_for_update(of=lanes, skip_locked=True), asked).all()
     for row in found:
         session.execute(_CLAIM, {"of": row.webhook_id, "about": row.model, "until": to_ms(until)})
-    return [Lane(row.webhook_id, row.model, row.fence + 1) for row in found]
+    return [Lane(row.webhook_id, row.model, row.fence + 1, row.maker) for row in found]
 
 
 def hold(session: Session, lane: Lane, until: datetime) -> bool:
@@ -186,6 +210,17 @@ def next_in(session: Session, lane: Lane, most: int) -> list[Delivery]:
 
 def note(session: Session, delivery: Delivery, attempt: Attempted, state: State, now: datetime) -> None:
     """Write down an attempt, and what it has made of the delivery."""
+    note_only(session, delivery, attempt)
+    finished = None if state is State.WAITING else to_ms(now)
+    session.execute(
+        update(deliveries)
+        .where(deliveries.c.id == delivery.id)
+        .values(attempts=attempt.number, state=state, finished_at=finished)
+    )
+
+
+def note_only(session: Session, delivery: Delivery, attempt: Attempted) -> None:
+    """Write down an attempt that makes nothing of the delivery."""
     session.execute(
         insert(delivery_attempts).values(
             delivery_id=delivery.id,
@@ -195,12 +230,6 @@ def note(session: Session, delivery: Delivery, attempt: Attempted, state: State,
             error=attempt.error,
             milliseconds=attempt.milliseconds,
         )
-    )
-    finished = None if state is State.WAITING else to_ms(now)
-    session.execute(
-        update(deliveries)
-        .where(deliveries.c.id == delivery.id)
-        .values(attempts=attempt.number, state=state, finished_at=finished)
     )
 
 
@@ -251,6 +280,30 @@ def newest(
     if before_id is not None:
         statement = statement.where(deliveries.c.id < before_id)
     return [_delivery(row) for row in session.execute(statement.order_by(deliveries.c.id.desc()).limit(limit))]
+
+
+def _finished(before: datetime) -> ColumnElement[bool]:
+    return deliveries.c.finished_at < to_ms(before)  # null as long as it waits
+
+
+def is_any_finished(session: Session, before: datetime) -> bool:
+    """Say whether any delivery was finished before a moment."""
+    return session.execute(select(deliveries.c.id).where(_finished(before)).limit(1)).first() is not None
+
+
+def forget_finished(session: Session, before: datetime, most: int) -> int:
+    """Forget the oldest deliveries that were finished before a moment, with all attempts; return how many.
+
+    Args:
+        session: The transaction, to be committed at once.
+        before: The moment.
+        most: How many at most. Those that somebody else is at are left.
+    """
+    found = select(deliveries.c.id).where(_finished(before)).order_by(deliveries.c.finished_at).limit(most)
+    ids = session.execute(found.with_for_update(skip_locked=True)).scalars().all()
+    session.execute(delete(delivery_attempts).where(delivery_attempts.c.delivery_id.in_(ids)))
+    session.execute(delete(deliveries).where(deliveries.c.id.in_(ids)))
+    return len(ids)
 
 
 def has_succeeded_since(session: Session, webhook_id: str, since: datetime) -> bool:

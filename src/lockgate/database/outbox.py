@@ -124,6 +124,31 @@ def add(session: Session, new: Sequence[NewDelivery], now: datetime) -> None:
     _open_lanes(session, {(one.webhook_id, one.lane): to_ms(now) if one.is_due else None for one in new})
 
 
+def webhooks_with(session: Session, model: str) -> list[str]:
+    """Return the ids of the webhooks that have a lane for a model."""
+    return list(session.execute(select(lanes.c.webhook_id).where(lanes.c.model == model)).scalars())
+
+
+def join(session: Session, webhook_ids: Collection[str], old: str, new: str) -> None:
+    """Put what waits in some webhooks' lanes of one model into those of another, where later events go.
+
+    Claims of the old lanes hold no more: whoever attempts something there now, writes nothing.
+
+    Args:
+        session: The transaction; the webhooks are locked.
+        webhook_ids: The webhooks.
+        old: The name of the one model.
+        new: That of the other.
+    """
+    theirs = (lanes.c.webhook_id.in_(webhook_ids), lanes.c.model == old)
+    found = session.execute(select(lanes).where(*theirs).order_by(lanes.c.webhook_id).with_for_update()).all()
+    waiting = (deliveries.c.webhook_id.in_(webhook_ids), deliveries.c.model == old, deliveries.c.state == State.WAITING)
+    session.execute(update(deliveries).where(*waiting).values(model=new))
+    session.execute(update(lanes).where(*theirs).values(due_at=None, claimed_until=0, fence=lanes.c.fence + 1))
+    if found:
+        _open_lanes(session, {(lane.webhook_id, new): lane.due_at for lane in found})
+
+
 def _open_lanes(session: Session, due_at: Mapping[tuple[str, str], int | None]) -> None:
     """Let lanes be due, those that are new and those in which nothing has waited."""
     dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite

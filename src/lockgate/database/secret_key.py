@@ -1,5 +1,6 @@
 """LOCKGATE_SECRET_KEY: what secrets are encrypted with before they are put into the database.
 
+It may hold several keys (`lockgate.access.at_rest.keys_of`), and so may the file that stands for it.
 On SQLite there is one even if nobody has set it: in a file beside the database, for its owner only.
 """
 
@@ -12,13 +13,14 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from lockgate.access.at_rest import keys_of
 from lockgate.errors import Conflict
 
 _VARIABLE = "LOCKGATE_SECRET_KEY"
 
 
 def secret_key(engine: Engine, environment: Mapping[str, str] = os.environ) -> str:
-    """Return what secrets are encrypted with.
+    """Return what secrets are encrypted with: one key, or several.
 
     Args:
         engine: The registry's database.
@@ -37,6 +39,16 @@ def secret_key(engine: Engine, environment: Mapping[str, str] = os.environ) -> s
         "secret (such as `openssl rand -hex 32` makes), the same for all instances, and keep a copy: what was "
         "encrypted with it can't be read without it."
     )
+
+
+def check_secret_key(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse what somebody has set if it is malformed.
+
+    Raises:
+        BadInput: if a key is short enough to be guessed, or they are not separated as they should be.
+    """
+    if told := environment.get(_VARIABLE):
+        keys_of(told)
 
 
 def _beside(database: Path) -> str:

@@ -541,6 +541,7 @@ deliveries = Table(
     Column("finished_at", BigInteger),
     UniqueConstraint("webhook_id", "event_id", "name", name="lockgate_deliveries_once"),
     Index("lockgate_deliveries_waiting", "webhook_id", "model", "state", "id"),
+    Index("lockgate_deliveries_finished", "finished_at"),
     sqlite_autoincrement=True,
 )
 

@@ -1,14 +1,14 @@
 """Webhooks: who is told of what."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.access.roles import EVERY_MODEL
@@ -105,8 +105,17 @@ _ALL = select(webhooks, principals.c.name.label("created_by")).join(
 
 
 def lock(session: Session, webhook_id: str) -> None:
-    """Lock a webhook until the end of the transaction. Whoever locks lanes of it too, locks it first."""
+    """Lock a webhook until the end of the transaction.
+
+    Whoever locks several lanes of it, or makes deliveries for it, locks it first; and the outbox, if that too, before.
+    """
     session.execute(select(webhooks.c.id).where(webhooks.c.id == webhook_id).with_for_update())
+
+
+def made_by(session: Session, principal_id: int) -> int:
+    """Return how many webhooks a principal has made, in all workspaces."""
+    found = select(func.count()).select_from(webhooks).where(webhooks.c.created_by_id == principal_id)
+    return session.execute(found).scalar_one()
 
 
 def find(session: Session, workspace: str, webhook_id: str) -> Webhook | None:
@@ -127,6 +136,18 @@ def of_workspace(session: Session, workspace: str) -> list[Webhook]:
     return [_webhook(row) for row in rows]
 
 
+def sealed(session: Session) -> dict[str, str]:
+    """Return what is secret of all webhooks by their ids, encrypted."""
+    return {row.id: row.secret for row in session.execute(select(webhooks.c.id, webhooks.c.secret))}
+
+
+def reseal(session: Session, webhook_id: str, stored: str, anew: str) -> bool:
+    """Keep what is secret of a webhook encrypted anew, which makes it no other; say whether it was still stored so."""
+    its = (webhooks.c.id == webhook_id, webhooks.c.secret == stored)
+    changed = session.execute(update(webhooks).where(*its).values(secret=anew))
+    return bool(changed.rowcount)  # type: ignore[attr-defined]
+
+
 _ANY = select(webhooks.c.id).where(webhooks.c.status.in_(KEPT_FOR)).limit(1)
 
 
@@ -135,9 +156,18 @@ def is_any_told(session: Session) -> bool:
     return session.execute(_ANY).first() is not None
 
 
+# The weakest lock that `lock` waits for, and that waits for it. Nothing on SQLite, where the whole file is locked.
+_SHARED = _ALL.order_by(webhooks.c.id).with_for_update(read=True, key_share=True, of=webhooks)
+
+
 def told(session: Session) -> list[Webhook]:
-    """Return the webhooks for which deliveries are made."""
-    return [_webhook(row) for row in session.execute(_ALL.where(webhooks.c.status.in_(KEPT_FOR)))]
+    """Return the webhooks for which deliveries are made: locked, so that none is removed before they are."""
+    return [_webhook(row) for row in session.execute(_SHARED.where(webhooks.c.status.in_(KEPT_FOR)))]
+
+
+def share(session: Session, webhook_ids: Collection[str]) -> list[Webhook]:
+    """Return those of some webhooks that are there, whatever their status: locked, as by `told`."""
+    return [_webhook(row) for row in session.execute(_SHARED.where(webhooks.c.id.in_(webhook_ids)))]
 
 
 def _columns(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import asyncio
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,16 +19,14 @@ from lockgate.database import deliveries, outbox
 from lockgate.database.deliveries import Lane
 from lockgate.database.engine import now
 from lockgate.delivery.fanout import fan_out
+from lockgate.delivery.retention import Retention
 from lockgate.delivery.sender import Answer, Sender
+from lockgate.delivery.shares import LANES, LANES_OF_ONE, busy_with
 from lockgate.delivery.steps import Job, Made, Settings, Steps
 from lockgate.errors import LockgateError
 from lockgate.registry.listeners import is_anybody
 from lockgate.registry.transaction import reading
 
-#: From how many lanes on one process claims no more, and how many of one webhook: a slow one leaves room for others.
-#: As many as LANES_OF_ONE are claimed in one go, so it may come to a few more of each.
-LANES = 100
-LANES_OF_ONE = 4
 #: After so long, what came of attempts is written down, though more were drawn.
 UNWRITTEN_SECONDS = 1.0
 #: After so many deliveries a lane is given back, so that others have a turn.
@@ -60,6 +57,7 @@ class Deliverer:
         self._new_sender = sender
         self._settings = settings
         self._steps = Steps(engine, settings)
+        self._retention = Retention(engine, settings.remembered)
         self._thread = threading.Thread(target=self._in_thread, name="lockgate-deliverer", daemon=True)
         self._database = ThreadPoolExecutor(2, thread_name_prefix="lockgate-deliverer-database")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,7 +95,7 @@ class Deliverer:
         try:
             while not self._stopped:
                 self._woken.clear()
-                if not await self._turn(sender):
+                if not await self._turn(sender) and not await self._forget():
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._woken.wait(), self._settings.poll)
         finally:
@@ -120,6 +118,13 @@ class Deliverer:
             self._lanes[task] = lane
             task.add_done_callback(self._done)
         return more or bool(claimed)
+
+    async def _forget(self) -> bool:
+        """Forget some of what was delivered long ago, while there is nothing else to do; say whether there is more."""
+        try:
+            return await self._ask(self._retention.forget_some)
+        except LockgateError:  # As above.
+            return False
 
     def _done(self, task: asyncio.Task[None]) -> None:
         lane = self._lanes.pop(task)
@@ -144,10 +149,9 @@ class Deliverer:
         return is_behind and fan_out(self._engine, self._settings.dialects)
 
     def _claim_lanes(self) -> list[_Claimed]:
-        load = self._load()
-        if load.total() >= LANES:
+        busy = busy_with(tuple(self._lanes.values()))
+        if busy is None:
             return []
-        busy = [webhook for webhook, lanes in load.items() if lanes >= LANES_OF_ONE]
         with reading(self._engine) as session:
             if not deliveries.is_anything_due(session, now(session), busy):
                 return []
@@ -163,10 +167,6 @@ class Deliverer:
             found = is_anybody(session)
         self._nobody_until = 0 if found else moment + self._settings.poll
         return found
-
-    def _load(self) -> Counter[str]:
-        """Return for how many lanes of each webhook this process delivers now."""
-        return Counter(lane.webhook_id for lane in tuple(self._lanes.values()))
 
     async def _deliver(self, sender: Sender, lane: Lane, jobs: list[Job]) -> None:
         """Make the deliveries of a lane, in order, until one fails or nothing waits."""

@@ -4,13 +4,15 @@ import logging
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from lockgate.database import outbox, webhooks
 from lockgate.database.engine import now
 from lockgate.database.outbox import NewDelivery, Stored
 from lockgate.database.webhooks import EVERY_EVENT, Status, Webhook
 from lockgate.errors import BadInput
-from lockgate.events.dialect import Dialect, event_named
+from lockgate.events.dialect import Dialect, Told, event_named
+from lockgate.events.event import EventType
 from lockgate.registry import mlflow_webhooks
 from lockgate.registry.transaction import transaction
 
@@ -31,13 +33,36 @@ def fan_out(engine: Engine, dialects: Dialects) -> bool:
         dialects: Returns the dialect of a name.
     """
     with transaction(engine) as session:
-        told = outbox.after(session, outbox.claim_position(session), BATCH)
-        if not told:
+        found = outbox.after(session, outbox.claim_position(session), BATCH)
+        if not found:
             return False
+        told = up_to_rename(found)
         listening = [*webhooks.told(session), *mlflow_webhooks.told(session)]
         outbox.add(session, deliveries_of(told, listening, dialects), now(session))
+        _follow_rename(session, told[-1].told)
         outbox.advance(session, told[-1].number)
-    return len(told) == BATCH
+    return len(found) == BATCH or len(told) < len(found)
+
+
+def up_to_rename(found: Sequence[Stored]) -> Sequence[Stored]:
+    """Return the events up to the first that renames a model, with it: what comes after it goes into other lanes."""
+    return found[: next((place for place, one in enumerate(found, 1) if _renames(one.told)), len(found))]
+
+
+def _renames(told: Told) -> bool:
+    return told.type is EventType.MODEL_RENAMED and not told.was_refused
+
+
+def _follow_rename(session: Session, told: Told) -> None:
+    """Where an event renames a model, let what waits under its old name go first in the lanes of its new one."""
+    if not _renames(told):
+        return
+    old, new = told.before["name"], told.after["name"]
+    its = outbox.webhooks_with(session, old)
+    there = [*webhooks.share(session, its), *mlflow_webhooks.share(session, its)]
+    # To who isn't told about the new name, nothing overtakes what waits.
+    joined = [one.id for one in there if one.workspace == told.workspace and one.covers(new)]
+    outbox.join(session, joined, old, new)
 
 
 def deliveries_of(told: Sequence[Stored], listening: Sequence[Webhook], dialects: Dialects) -> list[NewDelivery]:

@@ -69,7 +69,8 @@ def note_overtaken(
     began: datetime,
     now: datetime,
 ) -> None:
-    """Write down an attempt that failed while somebody changed the webhook: it says nothing of what that is now.
+    """Write down an attempt that failed while somebody changed the webhook, or had all that waits begin anew, or given
+    up: it says nothing of what they are now.
 
     Args:
         session: The transaction.
@@ -80,7 +81,7 @@ def note_overtaken(
         began: When it began.
         now: The time.
     """
-    deliveries.note(session, delivery, _attempt(delivery, answer, began), State.WAITING, now)
+    deliveries.note_only(session, delivery, _attempt(delivery, answer, began))
     deliveries.leave(session, lane, now if webhook.status is Status.ACTIVE else None)
 
 

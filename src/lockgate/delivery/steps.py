@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from lockgate.database import deliveries, outbox
-from lockgate.database.deliveries import Delivery, Lane
+from lockgate.database.deliveries import Busy, Delivery, Lane
 from lockgate.database.engine import now
 from lockgate.database.webhooks import Status, Webhook
 from lockgate.delivery import receivers
@@ -45,6 +45,7 @@ class Settings:
         schedule: How long to wait after each failed attempt, in seconds.
         lease: How long a claim lasts unless it is renewed.
         poll: How often to look for what other processes left, in seconds.
+        remembered: How long deliveries are remembered that were made or given up; None is for ever.
     """
 
     dialects: Dialects
@@ -52,6 +53,7 @@ class Settings:
     schedule: tuple[float, ...] = STANDARD
     lease: timedelta = timedelta(seconds=12)
     poll: float = 1.0
+    remembered: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -96,12 +98,12 @@ class Steps:
         self._engine = engine
         self._settings = settings
 
-    def claim(self, most: int, busy: Collection[str]) -> list[tuple[Lane, list[Job]]]:
+    def claim(self, most: int, busy: Busy) -> list[tuple[Lane, list[Job]]]:
         """Claim lanes in which something is due, and return what to attempt first in each.
 
         Args:
             most: How many to claim.
-            busy: Webhooks whose lanes to leave to others.
+            busy: Whose lanes to leave to others.
         """
         with transaction(self._engine) as session:
             at = now(session)
@@ -139,7 +141,7 @@ class Steps:
     def _settle(self, session: Session, lane: Lane, webhook: Webhook, made: Made, at: datetime) -> bool:
         """Write down an attempt and what follows from it; say whether the lane goes on."""
         began = at - timedelta(seconds=time.monotonic() - made.began)
-        if webhook.is_another_than(made.job.webhook) and not made.answer.is_success:
+        if not made.answer.is_success and _is_overtaken(session, made.job, webhook):
             note_overtaken(session, lane, made.job.delivery, webhook, made.answer, began, at)
             return False
         return settle(session, lane, made.job.delivery, webhook, made.answer, self._settings.schedule, began, at)
@@ -173,6 +175,13 @@ class Steps:
         """Give lanes back, as far as their claims still hold: others may go on at once."""
         with transaction(self._engine) as session:
             at = now(session)
-            for lane in held:
+            for lane in sorted(held, key=lambda lane: (lane.webhook_id, lane.model)):  # as everybody locks them
                 if deliveries.hold(session, lane, at):
                     deliveries.leave(session, lane, at)
+
+
+def _is_overtaken(session: Session, job: Job, webhook: Webhook) -> bool:
+    """Say whether somebody has changed the webhook, or what is to become of the delivery, since it was attempted."""
+    delivery = deliveries.find(session, job.delivery.id)
+    is_as_it_was = delivery is not None and delivery.is_as(job.delivery)
+    return webhook.is_another_than(job.webhook) or not is_as_it_was

@@ -65,6 +65,7 @@ class EventType(StrEnum):
     CALL_REFUSED = "call.refused"
     LOG_RESTORED = "log.restored"
     SIGNING_KEY_MADE = "signing_key.made"
+    SECRET_KEY_ROTATED = "secret_key.rotated"  # noqa: S105
     TOKEN_CREATED = "token.created"  # noqa: S105
     TOKEN_REVOKED = "token.revoked"  # noqa: S105
 

@@ -58,6 +58,7 @@ TITLES = {
     EventType.CALL_REFUSED: "Call",
     EventType.LOG_RESTORED: "Restored audit log acknowledged",
     EventType.SIGNING_KEY_MADE: "Signing key made",
+    EventType.SECRET_KEY_ROTATED: "Secrets encrypted with another key",
     EventType.TOKEN_CREATED: "Token made",
     EventType.TOKEN_REVOKED: "Token revoked",
 }

@@ -1,10 +1,11 @@
 """MLflow's own webhooks, which stand in MLflow's tables, as ours see them."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
 from mlflow.store.model_registry.dbmodels.models import SqlWebhook
-from sqlalchemy import ColumnElement, bindparam, select, update
+from sqlalchemy import ColumnElement, Select, String, bindparam, literal, select, type_coerce, update
 from sqlalchemy.orm import Session
 
 from lockgate.access.roles import EVERY_MODEL
@@ -14,6 +15,8 @@ from lockgate.registry.mlflow_tables import webhook_events
 from lockgate.registry.mlflow_tables import webhooks as table
 
 DIALECT = "mlflow"
+#: What their secrets are encrypted for, where LOCKGATE_SECRET_KEY encrypts them.
+PURPOSE = "MLflow's webhooks"
 _ACTIVE = "ACTIVE"
 _DISABLED = "DISABLED"
 _COLUMNS = (
@@ -32,8 +35,12 @@ _FOUND = (
     .join(webhook_events, webhook_events.c.webhook_id == table.c.webhook_id)
     .where(table.c.deleted_timestamp.is_(None))
 )
+# As `lockgate.database.webhooks` locks ours.
+_SHARED = _FOUND.order_by(table.c.webhook_id).with_for_update(read=True, key_share=True, of=table)
 _TOLD: tuple[ColumnElement[bool], ...] = (table.c.status == _ACTIVE, table.c.deleted_timestamp.is_(None))
 _ANY = select(table.c.webhook_id).where(*_TOLD).limit(1)
+# As it is in the database, which MLflow's own type of the column would decrypt.
+_stored = type_coerce(table.c.secret, String)
 _SECRET = select(SqlWebhook.secret).where(SqlWebhook.webhook_id == bindparam("of"))
 
 
@@ -43,18 +50,23 @@ def is_any_told(session: Session) -> bool:
 
 
 def told(session: Session) -> list[Webhook]:
-    """Return those that are active."""
-    return _webhooks(session, *_TOLD)
+    """Return those that are active: locked, so that none is deleted before deliveries are made for it."""
+    return _webhooks(session, _SHARED, *_TOLD)
+
+
+def share(session: Session, webhook_ids: Collection[str]) -> list[Webhook]:
+    """Return those of some ids that are there, whatever their status: locked, as by `told`."""
+    return _webhooks(session, _SHARED, table.c.webhook_id.in_(webhook_ids))
 
 
 def of_workspace(session: Session, workspace: str) -> list[Webhook]:
     """Return those of a workspace."""
-    return _webhooks(session, table.c.workspace == workspace)
+    return _webhooks(session, _FOUND, table.c.workspace == workspace)
 
 
 def load(session: Session, webhook_id: str) -> Webhook | None:
     """Return one by its id, of whatever workspace, unless it was deleted."""
-    found = _webhooks(session, table.c.webhook_id == webhook_id)
+    found = _webhooks(session, _FOUND, table.c.webhook_id == webhook_id)
     return found[0] if found else None
 
 
@@ -69,16 +81,29 @@ def secrets(session: Session, webhook_id: str) -> tuple[str, ...]:
     return (secret,) if secret else ()
 
 
+def sealed(session: Session) -> dict[str, str]:
+    """Return the secrets of those that have one by their ids, encrypted."""
+    found = select(table.c.webhook_id, _stored.label("stored")).where(table.c.secret.is_not(None))
+    return {row.webhook_id: row.stored for row in session.execute(found)}
+
+
+def reseal(session: Session, webhook_id: str, stored: str, anew: str) -> bool:
+    """Keep the secret of one encrypted anew; say whether it was still stored as it is told here."""
+    its = (table.c.webhook_id == webhook_id, _stored == stored)
+    changed = session.execute(update(table).where(*its).values(secret=literal(anew, String)))
+    return bool(changed.rowcount)  # type: ignore[attr-defined]
+
+
 def disable(session: Session, webhook_id: str, now: datetime) -> None:
     """Tell one nothing any more. MLflow knows no webhook that has failed: it is disabled, as by somebody."""
     changed = {"status": _DISABLED, "last_updated_timestamp": to_ms(now)}
     session.execute(update(table).where(table.c.webhook_id == webhook_id).values(changed))
 
 
-def _webhooks(session: Session, *about: ColumnElement[bool]) -> list[Webhook]:
+def _webhooks(session: Session, found: Select[Any], *about: ColumnElement[bool]) -> list[Webhook]:
     rows: dict[str, Any] = {}
     events: dict[str, list[str]] = {}
-    for row in session.execute(_FOUND.where(*about)):
+    for row in session.execute(found.where(*about)):
         rows[row.webhook_id] = row
         events.setdefault(row.webhook_id, []).append(f"{row.entity}.{row.action}")
     return [

@@ -43,7 +43,7 @@ from lockgate.errors import NotFound, Refused
 from lockgate.events.event import EventType
 from lockgate.promotions.request import State
 from lockgate.promotions.target import TARGET_STAGES, Target
-from lockgate.registry import pointers
+from lockgate.registry import mlflow_webhooks, pointers
 from lockgate.registry.adoption import identify_version
 from lockgate.registry.aftermath import end, settle
 from lockgate.registry.filters import bounded_searches
@@ -465,11 +465,12 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
             begun.record(EventType.WEBHOOK_CHANGED, after=_told(created))
             return created
 
-    def update_webhook(self, *args: Any, **kwargs: Any) -> Webhook:
+    def update_webhook(self, webhook_id: str, *args: Any, **kwargs: Any) -> Webhook:
         """Change one of MLflow's webhooks."""
         with self._governing() as begun:
             begin_to_tell(begun.session)
-            updated = super().update_webhook(*args, **kwargs)
+            mlflow_webhooks.lock(begun.session, webhook_id)
+            updated = super().update_webhook(webhook_id, *args, **kwargs)
             if updated.status.is_active():
                 deliveries.resume(begun.session, updated.webhook_id, begun.now)
             else:
@@ -480,6 +481,7 @@ class GovernedStore(SqlAlchemyStore):  # type: ignore[misc]
     def delete_webhook(self, webhook_id: str) -> None:
         """Delete one of MLflow's webhooks."""
         with self._governing() as begun:
+            mlflow_webhooks.lock(begun.session, webhook_id)
             super().delete_webhook(webhook_id)
             deliveries.forget(begun.session, webhook_id)
             begun.record(EventType.WEBHOOK_CHANGED, before={"webhook_id": webhook_id})

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from lockgate.delivery.addresses import Allowed
 from lockgate.delivery.deliverer import Deliverer
+from lockgate.delivery.retention import read_retention
 from lockgate.delivery.schedule import read_schedule
 from lockgate.delivery.sender import Sender
 from lockgate.delivery.spoken import dialect
@@ -92,5 +93,6 @@ def _deliverer(house: Stores, settings: WorkerSettings) -> Deliverer:
         dialects=dialect,
         base_url=settings.public_url,
         schedule=read_schedule(),
+        remembered=read_retention(),
     )
     return Deliverer(house.registry.engine, lambda: Sender(allowed), how)

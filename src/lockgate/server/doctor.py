@@ -23,7 +23,7 @@ def repair(house: House, caller: Calling) -> DoctorView:
 
 def _shown(found: Findings) -> DoctorView:
     return DoctorView(
-        ok=not (found.guard or found.access or found.checkpoints),
+        ok=not (found.guard or found.access or found.checkpoints or found.secrets),
         fingerprint=found.fingerprint,
         guard=list(found.guard),
         access=list(found.access),
@@ -40,4 +40,5 @@ def _shown(found: Findings) -> DoctorView:
             for one in found.pointers
         ],
         checkpoints=list(found.checkpoints),
+        secrets=list(found.secrets),
     )

@@ -26,7 +26,9 @@ from lockgate.binding import Binding
 from lockgate.database.engine import engine_for, now, real_uri
 from lockgate.database.guard.placing import put_in_place, was_there
 from lockgate.database.migrate import Schema, prepare_database, schema_of, turn
+from lockgate.database.secret_key import check_secret_key
 from lockgate.delivery.addresses import Allowed
+from lockgate.delivery.retention import read_retention
 from lockgate.delivery.schedule import read_schedule
 from lockgate.delivery.spoken import spoken
 from lockgate.errors import BadInput, LockgateError
@@ -38,6 +40,7 @@ from lockgate.settings import BACKEND, REGISTRY, real_location
 from lockgate.workflow import people, policies
 from lockgate.workflow.checkpoints import Schedule, check_start
 from lockgate.workflow.sealed import seal_what_serves
+from lockgate.workflow.secret_keys import unopened
 from lockgate.workflow.stores import disconnect, stores
 
 #: The versions of MLflow that the tests ran with.
@@ -81,8 +84,10 @@ def serve(binding: Binding, workers: int, policy_file: str | None) -> None:
 def _check_settings() -> None:
     """Refuse what workers would fail at, before anything is changed or promised."""
     identity_file(os.environ.get("LOCKGATE_IDENTITY"))
+    check_secret_key()
     Allowed.read()
     read_schedule()
+    read_retention()
     spoken()
 
 
@@ -142,7 +147,10 @@ def _prepare(policy_file: str | None, token: str | None) -> str | None:
         _console.print(" ".join(["Put the guard into the database.", *told]), markup=False)
     # Servers that start together find what the first of them has written.
     with turn(engine):
-        return _furnish(engine, policy_file, token)
+        once = _furnish(engine, policy_file, token)
+    for sentence in unopened(engine):
+        _console.print(sentence, style="yellow", markup=False)
+    return once
 
 
 def _furnish(engine: Engine, policy_file: str | None, token: str | None) -> str | None:

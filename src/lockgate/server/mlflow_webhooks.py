@@ -64,7 +64,7 @@ def _keep_secrets(house: Stores) -> None:
         return
     try:
         encrypted: Any = table.c.secret.type
-        encrypted.cipher = AtRest(secret_key(house.registry.engine), "MLflow's webhooks").cipher
+        encrypted.cipher = AtRest(secret_key(house.registry.engine), mlflow_webhooks.PURPOSE).cipher
     except Conflict:
         # There is no secret key. What MLflow has made by itself will do until the next start.
         return

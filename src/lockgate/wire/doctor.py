@@ -19,7 +19,8 @@ class UnexplainedView(BaseModel):
 class DoctorView(BaseModel):
     """What the doctor finds; lists that are empty are health, but for `notes`."""
 
-    #: Whether the guard is what it should be, nobody may do what it rests on, and no checkpoint speaks against the log.
+    #: Whether the guard is what it should be, nobody may do what it rests on, no checkpoint speaks against the log, and
+    #: secrets can be opened.
     ok: bool
     #: SHA-256 of the guard that belongs in the database.
     fingerprint: str
@@ -30,3 +31,5 @@ class DoctorView(BaseModel):
     pointers: list[UnexplainedView]
     #: How places that keep checkpoints contradict the log, or could not be asked.
     checkpoints: list[str]
+    #: What is secret in the database and the server can't open, as it was encrypted with another key.
+    secrets: list[str]

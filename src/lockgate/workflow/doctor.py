@@ -1,5 +1,5 @@
-"""The doctor: is the database's guard what it should be, does a decision explain what protected targets hold, and do
-witnesses agree with the log?
+"""The doctor: is the database's guard what it should be, does a decision explain what protected targets hold, do
+witnesses agree with the log, and can secrets be opened?
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from lockgate.registry import unexplained
 from lockgate.registry.transaction import reading
 from lockgate.registry.unexplained import Unexplained
 from lockgate.workflow.checkpoints import Schedule
+from lockgate.workflow.secret_keys import unopened
 from lockgate.workflow.stores import Stores
 from lockgate.workflow.testimony import troubles
 
@@ -33,6 +34,8 @@ class Findings:
     pointers: tuple[Unexplained, ...]
     #: How places that keep checkpoints contradict the log, or could not be asked.
     checkpoints: tuple[str, ...]
+    #: What is secret in the database and this server can't open.
+    secrets: tuple[str, ...]
 
 
 def examine(stores: Stores, caller: Caller) -> Findings:
@@ -51,6 +54,7 @@ def examine(stores: Stores, caller: Caller) -> Findings:
             tuple(who_is_connected(connection)),
             tuple(unexplained.find(session)),
             tuple(f"{name}: {told}." for name, told in troubles(stores.registry.engine, Schedule.read().uris).items()),
+            tuple(unopened(stores.registry.engine)),
         )
 
 

@@ -17,6 +17,16 @@ from lockgate.events.event import EventType
 from lockgate.registry.transaction import reading, transaction
 
 
+def at_rest(engine: Engine, environment: Mapping[str, str] = os.environ) -> AtRest:
+    """Return what the key is encrypted with.
+
+    Raises:
+        Conflict: if there is no secret key.
+        BadInput: if the secret key is malformed.
+    """
+    return AtRest(secret_key(engine, environment), "signing key")
+
+
 def signer(engine: Engine, environment: Mapping[str, str] = os.environ) -> Signer:
     """Return what this server signs with; the first time it is made, and that is put on record.
 
@@ -24,21 +34,21 @@ def signer(engine: Engine, environment: Mapping[str, str] = os.environ) -> Signe
         Conflict: if there is no secret key.
         BadInput: if the secret key is another one than before.
     """
-    at_rest = AtRest(secret_key(engine, environment), "signing key")
+    encrypted = at_rest(engine, environment)
     with reading(engine) as session:
         stored = signing_keys.load(session)
-    return _signer(at_rest.decrypt(stored)) if stored is not None else _made(engine, at_rest)
+    return _signer(encrypted.decrypt(stored)) if stored is not None else _made(engine, encrypted)
 
 
-def _made(engine: Engine, at_rest: AtRest) -> Signer:
+def _made(engine: Engine, encrypted: AtRest) -> Signer:
     with transaction(engine) as session:
         take_turn(session, "signing key")
         stored = signing_keys.load(session)
         if stored is not None:
-            return _signer(at_rest.decrypt(stored))
+            return _signer(encrypted.decrypt(stored))
         made = Signer(Ed25519PrivateKey.generate())
         at = now(session)
-        signing_keys.add(session, made.key_id, at_rest.encrypt(made.key.private_bytes_raw()), at)
+        signing_keys.add(session, made.key_id, encrypted.encrypt(made.key.private_bytes_raw()), at)
         after = {"key_id": made.key_id, "public_key": made.public_key}
         record(session, AuditEntry(EventType.SIGNING_KEY_MADE, "lockgate", None, "", after=after), at)
         return made

@@ -15,7 +15,7 @@ from lockgate.access.reach import may_for_all
 from lockgate.access.roles import EVERY_MODEL, Permission
 from lockgate.audit.entry import AuditEntry
 from lockgate.database import deliveries, webhooks
-from lockgate.database.engine import now
+from lockgate.database.engine import now, take_turn
 from lockgate.database.record import record
 from lockgate.database.webhooks import EVERY_EVENT, Status, Webhook
 from lockgate.delivery import receivers
@@ -33,6 +33,8 @@ from lockgate.workflow.stores import Stores
 
 _MAY = (Permission.GOVERN,)
 _MAX_URL = 2000
+#: How many webhooks one principal can have made.
+_MOST_OF_ONE = 100
 #: In place of what is secret.
 SHOWN = "..."
 
@@ -67,7 +69,7 @@ def create(stores: Stores, caller: Caller, wanted: Wanted) -> Webhook:
 
     Raises:
         BadInput: if the URL is none that may be called, or the dialect has no such event.
-        Refused: if the caller doesn't maintain all models that it is about.
+        Refused: if the caller doesn't maintain all models that it is about, or has made too many webhooks.
         Conflict: if the server has no secret key.
     """
     _check(wanted)
@@ -76,6 +78,7 @@ def create(stores: Stores, caller: Caller, wanted: Wanted) -> Webhook:
     sealed = receivers.sealed(wanted.secrets, receivers.webhooks_at_rest(engine))
     with transaction(engine) as session:
         at = now(session)
+        _check_not_too_many(session, caller)
         begin_to_tell(session)
         new = Webhook(
             id=uuid.uuid4().hex,
@@ -119,6 +122,8 @@ def change(stores: Stores, caller: Caller, webhook_id: str, **changes: Any) -> W
     """
     engine = stores.registry.engine
     with transaction(engine) as session:
+        if changes.get("status") is Status.ACTIVE:
+            begin_to_tell(session)  # which may lock the outbox, and that is locked before webhooks
         webhooks.lock(session, webhook_id)
         found = _find(session, stores, caller, webhook_id)
         at_rest = receivers.webhooks_at_rest(engine)
@@ -133,7 +138,6 @@ def change(stores: Stores, caller: Caller, webhook_id: str, **changes: Any) -> W
             values["secret"] = receivers.sealed(after.secrets, at_rest)
         if after.status is not before.status:
             values |= _of_another_status(before.status, at)
-            # While the old status stands: this asks whether anybody was told until now.
             _start_or_stop(session, found, after.status)
         webhooks.change(session, webhook_id, updated_at=at, **values)
         changed = _find(session, stores, caller, webhook_id)
@@ -277,7 +281,6 @@ def _of_another_status(before: Status, at: datetime) -> dict[str, Any]:
 
 def _start_or_stop(session: Session, webhook: Webhook, status: Status) -> None:
     if status is Status.ACTIVE:
-        begin_to_tell(session)
         deliveries.resume(session, webhook.id, now(session))
     else:
         deliveries.stop(session, webhook.id)
@@ -307,6 +310,15 @@ def _check_may(caller: Caller, models: str) -> None:
         raise Refused(
             f"{caller.principal.name} may not set up who is told about '{models}': this needs the role maintainer or "
             "admin for all of these models."
+        )
+
+
+def _check_not_too_many(session: Session, caller: Caller) -> None:
+    take_turn(session, f"webhooks made by {caller.principal.id}")
+    if webhooks.made_by(session, caller.principal.id) >= _MOST_OF_ONE:
+        raise Refused(
+            f"{caller.principal.name} has made {_MOST_OF_ONE} webhooks, and nobody may have more. Remove one "
+            "(`lockgate webhooks remove ID`), or let one be told of more events and models."
         )
 
 
