@@ -13,7 +13,7 @@ from datetime import timedelta
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from lockgate.database import deliveries, outbox
+from lockgate.database import deliveries, outbox, remembered
 from lockgate.database.deliveries import Delivery, Lane
 from lockgate.database.engine import now
 from lockgate.database.webhooks import Status, Webhook
@@ -22,7 +22,8 @@ from lockgate.delivery.fanout import Dialects
 from lockgate.delivery.outcome import note_overtaken, settle
 from lockgate.delivery.schedule import STANDARD
 from lockgate.delivery.sender import Answer
-from lockgate.events.dialect import Attempt, Call
+from lockgate.errors import BadInput
+from lockgate.events.dialect import Attempt, Call, Dialect, Mail, Remembering, Told
 from lockgate.registry.transaction import transaction
 
 _logger = logging.getLogger("lockgate.delivery")
@@ -59,7 +60,7 @@ class Job:
 
     delivery: Delivery
     webhook: Webhook
-    call: Call | None
+    call: Call | Mail | None
 
 
 class Steps:
@@ -105,6 +106,8 @@ class Steps:
             if webhook.is_another_than(job.webhook) and not answer.is_success:
                 note_overtaken(session, lane, job.delivery, webhook, answer, at)
                 return None
+            if answer.is_success:
+                self._learn(session, job, answer)
             if not settle(session, lane, job.delivery, webhook, answer, self._settings.schedule, at):
                 return None
             if not goes_on:
@@ -121,16 +124,32 @@ class Steps:
             return None
         return Job(delivery, webhook, self._call(session, delivery, webhook))
 
-    def _call(self, session: Session, delivery: Delivery, webhook: Webhook) -> Call | None:
+    def _call(self, session: Session, delivery: Delivery, webhook: Webhook) -> Call | Mail | None:
         """Draw the call of an attempt, from the event and from what its webhook is now."""
         told = outbox.find(session, delivery.event).told
-        attempt = Attempt(delivery.message_id, now(session), self._settings.base_url)
+        at = now(session)
         try:
+            dialect = self._settings.dialects(webhook.dialect)
+            known = _recalled(session, dialect, webhook, told)
+            attempt = Attempt(delivery.message_id, at, self._settings.base_url, known)
             endpoint = receivers.endpoint(session, webhook, receivers.webhooks_at_rest(self._engine))
-            return self._settings.dialects(webhook.dialect).call(told, delivery.name, endpoint, attempt)
+            return dialect.call(told, delivery.name, endpoint, attempt)
         except Exception:  # Of a template that somebody added, anything.
             _logger.exception("Event %s couldn't be told to webhook %s", told.id, webhook.id)
             return None
+
+    def _learn(self, session: Session, job: Job, answer: Answer) -> None:
+        """Remember what a dialect goes on with of what the receiver answered."""
+        try:
+            dialect = self._settings.dialects(job.webhook.dialect)
+        except BadInput:  # Its template is there no more.
+            return
+        if not isinstance(dialect, Remembering):
+            return
+        told = outbox.find(session, job.delivery.event).told
+        subject, learnt = dialect.subject(told), dialect.learn(told, answer.body)
+        if subject and learnt:
+            remembered.remember(session, job.webhook.id, subject, learnt)
 
     def renew(self, lane: Lane) -> None:
         """Renew a claim, if it still holds."""
@@ -144,3 +163,9 @@ class Steps:
             for lane in held:
                 if deliveries.hold(session, lane, at):
                     deliveries.leave(session, lane, at)
+
+
+def _recalled(session: Session, dialect: Dialect, webhook: Webhook, told: Told) -> str:
+    """Return what a dialect has learnt about what an event is about; nothing if it has not, or doesn't learn."""
+    subject = dialect.subject(told) if isinstance(dialect, Remembering) else None
+    return remembered.recall(session, webhook.id, subject) if subject else ""

@@ -27,6 +27,7 @@ from lockgate.database.engine import engine_for, now, real_uri
 from lockgate.database.guard.placing import put_in_place, was_there
 from lockgate.database.migrate import Schema, prepare_database, schema_of, turn
 from lockgate.delivery.addresses import Allowed
+from lockgate.delivery.relay import Relay
 from lockgate.delivery.schedule import read_schedule
 from lockgate.delivery.spoken import spoken
 from lockgate.errors import BadInput, LockgateError
@@ -82,6 +83,7 @@ def _check_settings() -> None:
     """Refuse what workers would fail at, before anything is changed or promised."""
     identity_file(os.environ.get("LOCKGATE_IDENTITY"))
     Allowed.read()
+    Relay.read()
     read_schedule()
     spoken()
 
