@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from lockgate.events import schema
-from lockgate.events.dialect import Attempt, Endpoint, Told
+from lockgate.events.dialect import Attempt, Endpoint, Mail, Told
 from lockgate.events.dialects.named import dialects
 from lockgate.events.event import EventType
 from lockgate.events.payload import payload
@@ -202,6 +202,88 @@ def test_refusals_are_no_events_of_registries(house: House) -> None:
     assert said(told, "mlflow") == said(told, "databricks") == []
 
 
+CHECKED = """\
+version: 1
+rules:
+  - name: production
+    models: "*"
+    targets: [stage:Production, alias:champion]
+    gates:
+      - {name: auc-floor, expr: "metrics.val_auc >= 0.8"}
+      - {name: validated, check: validation}
+    approvals: {required: 1, from: [group:senior]}
+"""
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def checked(house: House, model: str, status: str) -> None:
+    house.call("ci", "POST", "/checks", {"model": model, "version": "1", "name": "validation", "status": status})
+
+
+def at_a_glance(told: Told) -> tuple[str, dict[str, str], int, str]:
+    gates = {gate["name"]: gate["outcome"] for gate in told.after["gates"]}
+    return told.after["state"], gates, len(told.after.get("unmet", ())), told.after["commit"]
+
+
+def test_events_of_a_request_say_at_a_glance_where_it_stands(house: House) -> None:
+    house.apply_policy(CHECKED)
+    model = house.new_model(versions=0)
+    with house.acting_as("ada") as client:
+        run = client.create_run("0", tags={"git_commit": COMMIT})
+        client.log_metric(run.info.run_id, "val_auc", 0.9)
+        client.create_model_version(model, f"runs:/{run.info.run_id}/m", run.info.run_id, await_creation_for=0)
+    asked = house.ask(model, "1", CHAMPION)
+    checked(house, model, "failure")
+    house.call("bot", "POST", f"/requests/{asked['id']}/promote", {}, status=403)
+    checked(house, model, "success")
+    house.call("sue", "POST", f"/requests/{asked['id']}/approve", {})
+    house.call("bot", "POST", f"/requests/{asked['id']}/promote", {})
+    told = [one for one in told_of(house, model) if one.type in schema.OF_A_REQUEST]
+    passed = {"auc-floor": "passed"}
+    assert [(one.type, *at_a_glance(one)) for one in told] == [
+        ("request.opened", "open", {**passed, "validated": "pending"}, 2, COMMIT),
+        ("request.gate_failed", "open", {**passed, "validated": "failed"}, 2, COMMIT),
+        ("promotion.refused", "open", {**passed, "validated": "failed"}, 2, COMMIT),
+        ("request.gates_passed", "open", {**passed, "validated": "passed"}, 1, COMMIT),
+        ("request.reviewed", "approved", {**passed, "validated": "passed"}, 0, COMMIT),
+        ("promotion.done", "promoted", {**passed, "validated": "passed"}, 0, COMMIT),
+    ]
+    assert "Gate 'validated' failed" in told[1].data["reason"]
+    assert told[1].data["actor"] == "lockgate"
+
+
+def test_requests_that_end_otherwise_say_so_at_a_glance_too(house: House) -> None:
+    house.apply_policy(
+        ONE_APPROVAL.replace("    approvals", '    gates: [{name: auc, expr: "metrics.val_auc >= 0.8"}]\n    approvals')
+    )
+    model = house.new_model(versions=4)
+    with house.acting_as("ada") as client:
+        for version in client.search_model_versions(f"name = '{model}'"):
+            client.set_tag(version.run_id, "git_commit", COMMIT)
+    asked = {version: house.ask(model, version, CHAMPION)["id"] for version in "1234"}
+    house.call("sue", "POST", f"/requests/{asked['1']}/reject", {})
+    house.call("ada", "POST", f"/requests/{asked['2']}/withdraw", {})
+    house.call("sue", "POST", f"/requests/{asked['3']}/approve", {})
+    house.call("bot", "POST", f"/requests/{asked['3']}/promote", {})
+    ends = {one.type: one.after for one in told_of(house, model) if "request_id" in one.data}
+    for kind in (EventType.REQUEST_REJECTED, EventType.REQUEST_WITHDRAWN, EventType.REQUEST_SUPERSEDED):
+        assert (ends[kind]["gates"], ends[kind]["commit"]) == ([{"name": "auc", "outcome": "passed"}], COMMIT)
+
+
+def test_evidence_that_changes_says_what_the_gates_came_to(house: House) -> None:
+    house.apply_policy(CHECKED)
+    model = house.new_model()
+    asked = house.ask(model, "1", CHAMPION)
+    with house.acting_as("ada") as client:
+        run = client.get_model_version(model, "1").run_id
+        client.log_metric(run, "val_auc", 0.1, step=1)
+    house.call("ada", "GET", f"/requests/{asked['id']}")
+    changed, failed = told_of(house, model, [EventType.EVIDENCE_CHANGED, EventType.GATE_FAILED])
+    assert changed.after["gates"][0] == failed.after["gates"][0] == {"name": "auc-floor", "outcome": "failed"}
+    house.call("ada", "GET", f"/requests/{asked['id']}")
+    assert len(told_of(house, model, [EventType.GATE_FAILED])) == 1
+
+
 @pytest.mark.parametrize("dialect", dialects())
 def test_everything_that_happened_here_can_be_told(house: House, dialect: str) -> None:
     speaks = dialects()[dialect]
@@ -209,7 +291,8 @@ def test_everything_that_happened_here_can_be_told(house: House, dialect: str) -
     assert told
     for one in told:
         for name in speaks.names(one):
-            assert speaks.call(one, name, ENDPOINT, ATTEMPT).body
+            message = speaks.call(one, name, ENDPOINT, ATTEMPT)
+            assert message.text if isinstance(message, Mail) else message.body
 
 
 def test_everything_that_happened_here_is_as_the_schema_says(house: House) -> None:

@@ -12,10 +12,11 @@ from jsonschema import validate
 
 from lockgate.errors import BadInput
 from lockgate.events.dialect import Endpoint, Told
-from lockgate.events.dialects.chat import line, markdown, slack
+from lockgate.events.dialects.chat import slack
 from lockgate.events.dialects.named import dialects
 from lockgate.events.event import EventType
 from lockgate.events.titles import TITLES
+from lockgate.events.wording import line, markdown
 from tests.told import ATTEMPT, PROMOTION, told
 
 #: https://docs.slack.dev/reference/block-kit/composition-objects/text-object
@@ -306,4 +307,29 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_files_that_are_no_templates_are_let_be(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("{{")
-    assert set(dialects(tmp_path)) == {"standard", "mlflow", "databricks", "slack", "teams", "gitlab", "github"}
+    assert set(dialects(tmp_path)) == set(dialects())
+
+
+GATES = told(
+    EventType.GATE_FAILED,
+    version=3,
+    target="stage:Production",
+    request_id=7,
+    after={"gates": [{"name": "auc *floor* <!here>", "outcome": "failed"}, {"name": "soaked", "outcome": "pending"}]},
+)
+
+
+def test_gates_are_shown_at_a_glance_in_slack() -> None:
+    shown = [block["text"]["text"] for block in message("slack", GATES)["blocks"] if "text" in block]
+    assert "*Gates*\n✗ failed: auc *floor* &lt;!here&gt;\n… pending: soaked" in shown
+
+
+def test_gates_are_shown_at_a_glance_in_teams() -> None:
+    assert {"✗ failed: auc *floor* <!here>", "… pending: soaked"} <= set(texts(message("teams", GATES)))
+
+
+@pytest.mark.parametrize("chat", ["slack", "teams"])
+def test_a_message_with_many_gates_stays_small(chat: str) -> None:
+    after = {"gates": [{"name": "&" * 300, "outcome": "failed"}] * 50, "unmet": ["<" * 300] * 20}
+    full = told(EventType.REQUEST_OPENED, version=1, target="alias:a", request_id=1, after=after)
+    assert len(json.dumps(message(chat, full))) < 28_000

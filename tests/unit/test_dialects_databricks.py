@@ -9,7 +9,6 @@ import pytest
 from databricks.sdk.service.ml import RegistryWebhookEvent
 from jsonschema import validate
 
-from lockgate.errors import BadInput
 from lockgate.events.dialect import PROMPT_MARKER, Call, Endpoint, Told, event_named
 from lockgate.events.dialects.databricks import Databricks
 from lockgate.events.event import EventType
@@ -155,14 +154,6 @@ def test_the_body_is_signed_with_the_newest_secret() -> None:
 def test_an_authorization_goes_along_as_it_was_given() -> None:
     call, *_ = calls(PROMOTION, endpoint(authorization="Bearer abc"))
     assert call.headers == {"Content-Type": "application/json", "Authorization": "Bearer abc"}
-    assert "authorization" in Databricks.SECRET_SETTINGS
-
-
-@pytest.mark.parametrize("authorization", ["Bearer a\r\nX-Other: b", "Bearer \N{SNOWMAN}"])
-def test_an_authorization_that_is_no_header_is_refused_and_not_repeated(authorization: str) -> None:
-    with pytest.raises(BadInput, match="printable ASCII") as refused:
-        Databricks().check(endpoint(authorization=authorization))
-    assert authorization not in refused.value.message
 
 
 @pytest.mark.parametrize(

@@ -40,11 +40,8 @@ _SET_STATE = (
     .where(requests.c.id == bindparam("numbered"))
     .values(state=bindparam("new_state"), outcome=bindparam("new_outcome"))
 )
-_SET_GATES = (
-    update(requests)
-    .where(requests.c.id == bindparam("numbered"), requests.c.gates != bindparam("results"))
-    .values(gates=bindparam("results"))
-)
+_GATES = select(requests.c.gates).where(requests.c.id == bindparam("numbered"))
+_SET_GATES = update(requests).where(requests.c.id == bindparam("numbered")).values(gates=bindparam("results"))
 
 
 @dataclass(frozen=True)
@@ -207,15 +204,24 @@ def set_evidence(session: Session, request_id: int, new: Evidence) -> None:
     )
 
 
-def set_gates(session: Session, request_id: int, results: Sequence[GateResult]) -> None:
-    """Keep what the gates came to; a row that says so already is not written again."""
+def set_gates(session: Session, request_id: int, results: Sequence[GateResult]) -> tuple[GateResult, ...]:
+    """Keep what the gates came to, and return what they came to before; nothing if they had not been judged.
+
+    A row that says so already is not written again.
+    """
+    before = session.execute(_GATES, {"numbered": request_id}).scalar_one()
     text = canonical([asdict(result) for result in results])
-    session.execute(_SET_GATES, {"numbered": request_id, "results": text})
+    if text != before:
+        session.execute(_SET_GATES, {"numbered": request_id, "results": text})
+    return _gates(before)
 
 
 def gates(session: Session, request_id: int) -> tuple[GateResult, ...]:
     """Return what the gates came to when they were last judged."""
-    text = session.execute(select(requests.c.gates).where(requests.c.id == request_id)).scalar_one()
+    return _gates(session.execute(_GATES, {"numbered": request_id}).scalar_one())
+
+
+def _gates(text: str) -> tuple[GateResult, ...]:
     return tuple(GateResult(**{**result, "outcome": Outcome(result["outcome"])}) for result in json.loads(text))
 
 

@@ -558,6 +558,16 @@ delivery_attempts = Table(
     sqlite_autoincrement=True,
 )
 
+# What dialects remember of what receivers answered: the key of a request's issue, say.
+remembered = Table(
+    "lockgate_remembered",
+    metadata,
+    Column("webhook_id", _ID, nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("learnt", String(256), nullable=False),
+    PrimaryKeyConstraint("webhook_id", "subject"),
+)
+
 # One row: up to which event deliveries have been made of the outbox.
 outbox = Table(
     "lockgate_outbox",

@@ -92,6 +92,26 @@ def people_decide(rules: Sequence[Rule]) -> bool:
     return any(demand.required for rule in rules for demand in rule.approvals)
 
 
+def failing_since(before: Sequence[GateResult], gates: Sequence[GateResult]) -> list[GateResult]:
+    """Return the gates that keep a promotion from going by what they found, and did not when they were judged before.
+
+    Args:
+        before: What they came to before; without any, they had not been judged, and nothing has changed.
+        gates: What they come to now.
+    """
+    failed = {(gate.rule, gate.name) for gate in before if _fails(gate)}
+    return [gate for gate in gates if before and _fails(gate) and (gate.rule, gate.name) not in failed]
+
+
+def have_come_to_pass(before: Sequence[GateResult], gates: Sequence[GateResult]) -> bool:
+    """Say whether no gate keeps a promotion from going now, and one did when they were judged before."""
+    return any(gate.denies for gate in before) and not any(gate.denies for gate in gates)
+
+
+def _fails(gate: GateResult) -> bool:
+    return gate.denies and gate.outcome is not Outcome.PENDING
+
+
 def said_of(gate: GateResult) -> str:
     """Return the sentence for a gate that did not pass."""
     return f"Gate '{gate.name}' {_WORDS[gate.outcome]}: {gate.explanation}."

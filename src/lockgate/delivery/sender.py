@@ -1,4 +1,4 @@
-"""Sending one HTTP call to a receiver that may be anybody's.
+"""Sending one HTTP call to a receiver that may be anybody's, or one e-mail to the operator's relay.
 
 Each call has a connection of its own. A connection that is kept has been checked for the addresses of a moment ago, and
 may be half closed: then nobody knows whether the receiver has the call. What a new one costs, a delivery can afford.
@@ -12,16 +12,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Any
 
 import httpx
 
 from lockgate import __version__
 from lockgate.delivery.addresses import Allowed, check_url, is_open
+from lockgate.delivery.answer import Answer as Answer
+from lockgate.delivery.answer import Failure as Failure
+from lockgate.delivery.relay import Relay
 from lockgate.delivery.retry_after import seconds_to_wait
 from lockgate.errors import BadInput
-from lockgate.events.dialect import Call
+from lockgate.events.dialect import Call, Mail
 
 #: For all of a call, from the question where its host is to the last byte of the answer.
 DEADLINE_SECONDS = 30.0
@@ -36,65 +38,36 @@ _OUR_HEADERS = {
 }
 
 
-class Failure(StrEnum):
-    """Why there is no whole answer. Nothing that a receiver says is among it: others may read this."""
-
-    UNSENDABLE = "The call has a header that HTTP does not allow."
-    REFUSED = "The URL, or an address that its host leads to, is not one that deliveries may reach."
-    UNKNOWN_HOST = "The URL's host is not known: no address was found for it."
-    NOT_CONNECTED = "No connection to the receiver could be made."
-    NO_TLS = "No TLS connection to the receiver could be made. See whether its certificate is valid for its host."
-    TIMED_OUT = "The receiver took longer than a delivery may take."
-    BROKEN = "The connection broke before the answer was whole."
-    MALFORMED = "The answer was not HTTP, or not a whole one."
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a call.
-
-    Attributes:
-        status: What the receiver answered; None if nothing.
-        error: Why there is no whole answer, one of `Failure`; empty if there is one.
-        retry_after: For how many seconds the receiver asks not to be called.
-        milliseconds: How long it took.
-        body: What it answered, up to `MOST_BYTES`: for dialects that go on with something in it. It is the receiver's
-            word and is shown to nobody: or the server would read out to them what only it can reach.
-    """
-
-    status: int | None
-    error: str
-    retry_after: float | None
-    milliseconds: int
-    body: bytes
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the receiver has taken the call. One that points elsewhere has not: it is followed nowhere."""
-        return self.status is not None and 200 <= self.status < 300 and not self.error
-
-
 class Sender:
     """Sends calls.
 
     Args:
         allowed: What may be reached beyond the public Internet.
         deadline: How many seconds a call may take.
+        relay: By which e-mail leaves; None if there is none.
     """
 
-    def __init__(self, allowed: Allowed, deadline: float = DEADLINE_SECONDS) -> None:
+    def __init__(self, allowed: Allowed, deadline: float = DEADLINE_SECONDS, relay: Relay | None = None) -> None:
         self._allowed = allowed
+        self._relay = relay
         self._deadline = deadline
         self._verifying = _transport(verify=True)
         self._trusting = _transport(verify=False)
 
-    async def send(self, call: Call, verify_certificate: bool = True) -> Answer:
-        """Send a call and return what came of it, whatever the receiver does.
+    async def send(self, call: Call | Mail, verify_certificate: bool = True) -> Answer:
+        """Send a call or an e-mail and return what came of it, whatever the receiver does.
 
         Args:
-            call: The call.
-            verify_certificate: Whether the receiver must show that it is the one that is called.
+            call: The call or e-mail.
+            verify_certificate: Whether the receiver must show that it is the one that is called; a relay always must.
         """
+        if isinstance(call, Call):
+            return await self._call(call, verify_certificate)
+        if self._relay is None:
+            return Answer(None, Failure.NO_RELAY.value, None, 0, b"")
+        return await self._relay.send(call, self._deadline)
+
+    async def _call(self, call: Call, verify_certificate: bool) -> Answer:
         began = time.monotonic()
         heard = _Heard()
         transport = self._verifying if verify_certificate else self._trusting

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from lockgate.database import deliveries, outbox
+from lockgate.database import deliveries, outbox, remembered
 from lockgate.database.deliveries import Busy, Delivery, Lane
 from lockgate.database.engine import now
 from lockgate.database.webhooks import Status, Webhook
@@ -26,7 +26,8 @@ from lockgate.delivery.fanout import Dialects
 from lockgate.delivery.outcome import note_overtaken, settle
 from lockgate.delivery.schedule import STANDARD
 from lockgate.delivery.sender import Answer
-from lockgate.events.dialect import Attempt, Call, Told
+from lockgate.errors import BadInput
+from lockgate.events.dialect import Attempt, Call, Dialect, Mail, Remembering, Told
 from lockgate.registry.transaction import transaction
 
 #: How many deliveries of a lane are drawn at once.
@@ -68,7 +69,7 @@ class Job:
 
     delivery: Delivery
     webhook: Webhook
-    call: Call | None
+    call: Call | Mail | None
 
 
 @dataclass(frozen=True)
@@ -144,27 +145,54 @@ class Steps:
         if not made.answer.is_success and _is_overtaken(session, made.job, webhook):
             note_overtaken(session, lane, made.job.delivery, webhook, made.answer, began, at)
             return False
+        if made.answer.is_success:
+            self._learn(session, made.job, made.answer)
         return settle(session, lane, made.job.delivery, webhook, made.answer, self._settings.schedule, began, at)
 
     def _jobs(self, session: Session, lane: Lane) -> list[Job]:
         """Return the oldest deliveries that wait in a lane; with none, or none that may be made, give the lane back."""
-        waiting = deliveries.next_in(session, lane, MOST_AT_ONCE)
         webhook = receivers.load(session, lane.webhook_id)
+        waiting = deliveries.next_in(session, lane, self._most_at_once(webhook))
         if not waiting or webhook is None or webhook.status is not Status.ACTIVE:
             deliveries.leave(session, lane, None)
             return []
         told = outbox.find(session, [one.event for one in waiting])
         return [Job(one, webhook, self._call(session, one, told[one.event], webhook)) for one in waiting]
 
-    def _call(self, session: Session, delivery: Delivery, told: Told, webhook: Webhook) -> Call | None:
-        """Draw the call of an attempt, from the event and from what its webhook is now."""
-        attempt = Attempt(delivery.message_id, now(session), self._settings.base_url)
+    def _most_at_once(self, webhook: Webhook | None) -> int:
+        """Return how many deliveries are drawn at once: where what is said depends on what was answered, one."""
+        learns = webhook is not None and isinstance(self._dialect(webhook), Remembering)
+        return 1 if learns else MOST_AT_ONCE
+
+    def _dialect(self, webhook: Webhook) -> Dialect | None:
+        """Return a webhook's dialect; None if its template is there no more."""
         try:
+            return self._settings.dialects(webhook.dialect)
+        except BadInput:
+            return None
+
+    def _call(self, session: Session, delivery: Delivery, told: Told, webhook: Webhook) -> Call | Mail | None:
+        """Draw the call of an attempt, from the event and from what its webhook is now."""
+        at = now(session)
+        try:
+            dialect = self._settings.dialects(webhook.dialect)
+            known = _recalled(session, dialect, webhook, told)
+            attempt = Attempt(delivery.message_id, at, self._settings.base_url, known)
             endpoint = receivers.endpoint(session, webhook, receivers.webhooks_at_rest(self._engine))
-            return self._settings.dialects(webhook.dialect).call(told, delivery.name, endpoint, attempt)
+            return dialect.call(told, delivery.name, endpoint, attempt)
         except Exception:  # Of a template that somebody added, anything.
             _logger.exception("Event %s couldn't be told to webhook %s", told.id, webhook.id)
             return None
+
+    def _learn(self, session: Session, job: Job, answer: Answer) -> None:
+        """Remember what a dialect goes on with of what the receiver answered."""
+        dialect = self._dialect(job.webhook)
+        if not isinstance(dialect, Remembering):
+            return
+        told = outbox.find(session, [job.delivery.event])[job.delivery.event]
+        subject, learnt = dialect.subject(told), dialect.learn(told, answer.body)
+        if subject and learnt:
+            remembered.remember(session, job.webhook.id, subject, learnt)
 
     def renew(self, lane: Lane) -> None:
         """Renew a claim, if it still holds."""
@@ -185,3 +213,9 @@ def _is_overtaken(session: Session, job: Job, webhook: Webhook) -> bool:
     delivery = deliveries.find(session, job.delivery.id)
     is_as_it_was = delivery is not None and delivery.is_as(job.delivery)
     return webhook.is_another_than(job.webhook) or not is_as_it_was
+
+
+def _recalled(session: Session, dialect: Dialect, webhook: Webhook, told: Told) -> str:
+    """Return what a dialect has learnt about what an event is about; nothing if it has not, or doesn't learn."""
+    subject = dialect.subject(told) if isinstance(dialect, Remembering) else None
+    return remembered.recall(session, webhook.id, subject) if subject else ""

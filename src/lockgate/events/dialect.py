@@ -1,4 +1,4 @@
-"""What a dialect is: how one of our events is said to one kind of receiver, as one HTTP call.
+"""What a dialect is: how one of our events is said to one kind of receiver, as one HTTP call or e-mail.
 
 A dialect is pure: who sends the call, when, and how often, is a matter of `lockgate.delivery`. To add one, write a file
 in `lockgate.events.dialects` and name it in `lockgate.events.dialects.named`.
@@ -7,10 +7,11 @@ in `lockgate.events.dialects` and name it in `lockgate.events.dialects.named`.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from lockgate.audit.entry import AuditOutcome
 from lockgate.events.event import EventType
+from lockgate.events.settings import Setting
 
 #: As Standard Webhooks advises: what must be larger is to be asked for (https://www.standardwebhooks.com).
 MOST_BYTES = 20_000
@@ -89,11 +90,13 @@ class Attempt:
         at: When.
         base_url: How people reach Lockgate, for links, without a slash at the end: `https://lockgate.example.com`.
             Empty if nobody said; then there are no links.
+        remembered: What a dialect that remembers (`Remembering`) has learnt about what the event is about, if anything.
     """
 
     message_id: str
     at: datetime
     base_url: str
+    remembered: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,25 @@ class Call:
     method: str = "POST"
 
 
+@dataclass(frozen=True)
+class Mail:
+    """An e-mail that tells of an event. From whom, and by which relay, is the operator's to say.
+
+    Attributes:
+        to: The addresses.
+        subject: One line.
+        text: What it says.
+        message_id: The same for each attempt.
+        at: When the event happened.
+    """
+
+    to: tuple[str, ...]
+    subject: str
+    text: str
+    message_id: str
+    at: datetime
+
+
 class Dialect(Protocol):
     """How one kind of receiver is told.
 
@@ -114,8 +136,8 @@ class Dialect(Protocol):
 
     #: Names of the events that a webhook of this dialect can be for.
     EVENTS: ClassVar[tuple[str, ...]]
-    #: Those of an endpoint's settings that are secret.
-    SECRET_SETTINGS: ClassVar[frozenset[str]]
+    #: The settings that an endpoint can have; others are refused before `check` sees it.
+    SETTINGS: ClassVar[tuple[Setting, ...]]
 
     def check(self, endpoint: Endpoint) -> None:
         """Refuse an endpoint that can't be told in this dialect.
@@ -131,8 +153,25 @@ class Dialect(Protocol):
         behind a colon, `MODEL_VERSION_TRANSITIONED_TO_ARCHIVED:2`. See `event_named`.
         """
 
-    def call(self, told: Told, name: str, endpoint: Endpoint, attempt: Attempt) -> Call:
-        """Return the call that tells of an event under one of its names, signed."""
+    def call(self, told: Told, name: str, endpoint: Endpoint, attempt: Attempt) -> Call | Mail:
+        """Return the call that tells of an event under one of its names, signed; or the e-mail."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A dialect that goes on with something that the receiver has answered: the number of a ticket, say.
+
+    What it has learnt is kept for each webhook and subject, and comes back as `Attempt.remembered`.
+    """
+
+    def subject(self, told: Told) -> str | None:
+        """Return what an event is about, as far as something is remembered about it: at most 64 characters."""
+
+    def learn(self, told: Told, answer: bytes) -> str | None:
+        """Return what is to be remembered of what a receiver answered when it took the call; None for nothing.
+
+        It is the receiver's word: whatever is not exactly as expected is nothing. At most 256 characters.
+        """
 
 
 def event_named(name: str) -> str:

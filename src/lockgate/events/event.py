@@ -23,6 +23,8 @@ class EventType(StrEnum):
     REQUEST_OPENED = "request.opened"
     EVIDENCE_CHANGED = "request.evidence_changed"
     INCUMBENT_CHANGED = "request.incumbent_changed"
+    GATE_FAILED = "request.gate_failed"
+    GATES_PASSED = "request.gates_passed"
     REVIEW_ASKED = "request.review_asked"
     REJECTION_LIFTED = "request.rejection_lifted"
     REQUEST_COMMENTED = "request.commented"

@@ -18,6 +18,14 @@ _COMMON: Mapping[str, Any] = {
 }
 
 
+#: Of a request, whose version was trained from a commit.
+_GLANCE: Mapping[str, Any] = {
+    "state": "open",
+    "gates": [{"name": "an-example", "outcome": "passed"}],
+    "commit": "0" * 40,
+}
+
+
 def example_of(spoken: Dialect, event: str, workspace: str, at: datetime) -> tuple[Told, str] | None:
     """Return an example of one of a dialect's events, and the name that the dialect tells it under.
 
@@ -52,6 +60,6 @@ def _examples() -> Iterator[tuple[EventType, dict[str, Any]]]:
         for kind, about in ((EventType.VERSION_UPDATED, {"version": 3}), (EventType.MODEL_UPDATED, {})):
             for value in ("yes", None):
                 yield kind, {**about, "after": {"tags": {"example": value}, **is_prompt}}
-    # For our own dialects, in which each type of event is one.
+    # For dialects in which each of our types of event is one, or each of a request's.
     for kind in EventType:
-        yield kind, {"version": 3, "target": "stage:Production"}
+        yield kind, {"version": 3, "target": "stage:Production", "request_id": 0, "after": _GLANCE}

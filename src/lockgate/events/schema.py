@@ -7,6 +7,7 @@ from typing import Any
 from lockgate.audit.entry import AuditOutcome
 from lockgate.events.event import EventType
 from lockgate.events.titles import TITLES
+from lockgate.gates.judge import Outcome
 
 _Schema = Mapping[str, Any]
 
@@ -26,11 +27,50 @@ _TAGS: _Schema = {
     "description": "Tags that were set, or deleted (null).",
 }
 
+_GLANCE: Mapping[str, _Schema] = {
+    "state": {"type": "string", "description": "Where the request stands."},
+    "gates": {
+        "type": "array",
+        "description": "How the request's gates came out, up to 50 of them.",
+        "items": {
+            "type": "object",
+            "required": ["name", "outcome"],
+            "properties": {
+                "name": _TEXT,
+                "outcome": {"enum": [str(outcome) for outcome in Outcome]},
+                "warns": {"const": True, "description": "It keeps no promotion from going."},
+            },
+        },
+    },
+    "unmet": {**_TEXTS, "description": "What is still missing, a sentence each, up to 20 of them."},
+    "commit": {"type": "string", "description": "The git commit of the version's run, if its tags name one."},
+}
+
 _MODEL = ("model",)
 _OF_A_VERSION = ("model", "version")
 _OF_A_TARGET = ("model", "target")
 _OF_A_MOVE = ("model", "version", "target")
 _OF_A_REQUEST = ("model", "version", "target", "request_id")
+
+#: By which a request ends, but for the promotion that it asks for.
+_ENDS = (
+    EventType.REQUEST_REJECTED,
+    EventType.REQUEST_WITHDRAWN,
+    EventType.REQUEST_EXPIRED,
+    EventType.REQUEST_SUPERSEDED,
+)
+
+#: Those that say at a glance where a request stands.
+OF_A_REQUEST = (
+    EventType.REQUEST_OPENED,
+    EventType.EVIDENCE_CHANGED,
+    EventType.GATE_FAILED,
+    EventType.GATES_PASSED,
+    EventType.REQUEST_REVIEWED,
+    *_ENDS,
+    EventType.PROMOTION_REFUSED,
+    EventType.PROMOTED,
+)
 
 #: What the data of a type always has.
 _HAS: Mapping[EventType, tuple[str, ...]] = {
@@ -46,6 +86,8 @@ _HAS: Mapping[EventType, tuple[str, ...]] = {
     EventType.REQUEST_OPENED: _OF_A_REQUEST,
     EventType.EVIDENCE_CHANGED: _OF_A_REQUEST,
     EventType.INCUMBENT_CHANGED: _OF_A_REQUEST,
+    EventType.GATE_FAILED: _OF_A_REQUEST,
+    EventType.GATES_PASSED: _OF_A_REQUEST,
     EventType.REVIEW_ASKED: _OF_A_REQUEST,
     EventType.REJECTION_LIFTED: _OF_A_REQUEST,
     EventType.REQUEST_COMMENTED: _OF_A_REQUEST,
@@ -91,12 +133,16 @@ _AFTER: Mapping[EventType, _Schema] = {
     },
     EventType.VERSION_UPDATED: {"description": {"type": ["string", "null"]}, "tags": _TAGS},
     EventType.TARGET_MOVED: {"stages": _STAGES},
-    EventType.REQUEST_OPENED: {"evidence": _DIGEST, "policy": _NUMBER},
-    EventType.EVIDENCE_CHANGED: {"evidence": _DIGEST, "changes": _TEXTS, "asked_again": _TEXTS},
+    EventType.REQUEST_OPENED: {"evidence": _DIGEST, "policy": _NUMBER, **_GLANCE},
+    EventType.EVIDENCE_CHANGED: {"evidence": _DIGEST, "changes": _TEXTS, "asked_again": _TEXTS, **_GLANCE},
+    EventType.GATE_FAILED: _GLANCE,
+    EventType.GATES_PASSED: _GLANCE,
     EventType.INCUMBENT_CHANGED: {"version": _VERSION},
     EventType.REVIEW_ASKED: {"asked": _TEXTS},
-    EventType.REQUEST_REVIEWED: {"verdict": _TEXT, "evidence": _DIGEST},
-    EventType.PROMOTED: {"version": _VERSION, "stages": _STAGES},
+    EventType.REQUEST_REVIEWED: {"verdict": _TEXT, "evidence": _DIGEST, **_GLANCE},
+    **dict.fromkeys(_ENDS, _GLANCE),
+    EventType.PROMOTION_REFUSED: _GLANCE,
+    EventType.PROMOTED: {"version": _VERSION, "stages": _STAGES, **_GLANCE},
     EventType.ROLLED_BACK: {
         "version": _VERSION,
         "stages": _STAGES,

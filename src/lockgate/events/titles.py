@@ -16,6 +16,8 @@ TITLES = {
     EventType.REQUEST_OPENED: "Promotion requested",
     EventType.EVIDENCE_CHANGED: "Evidence changed under review",
     EventType.INCUMBENT_CHANGED: "Another version to compare with",
+    EventType.GATE_FAILED: "Gate failed",
+    EventType.GATES_PASSED: "All gates passed",
     EventType.REVIEW_ASKED: "Review asked for",
     EventType.REJECTION_LIFTED: "Rejection lifted",
     EventType.REQUEST_COMMENTED: "Comment on a request",

@@ -1,9 +1,11 @@
 """What follows when pointers have moved: the requests that this overtakes end."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from lockgate.database import requests
 from lockgate.events.event import EventType
+from lockgate.events.glance import glance
 from lockgate.promotions.request import PromotionRequest, State
 from lockgate.registry.mutation import Mutation
 from lockgate.registry.pointers import Change
@@ -43,6 +45,11 @@ def end(mutation: Mutation, request: PromotionRequest, state: State, event: Even
         target=str(request.target),
         request_id=request.id,
         before={"state": request.state},
-        after={"state": state},
+        after={"state": state, **_at_a_glance(mutation, request)},
         reason=outcome,
     )
+
+
+def _at_a_glance(mutation: Mutation, request: PromotionRequest) -> dict[str, Any]:
+    gates = requests.gates(mutation.session, request.id)
+    return glance(gates, requests.evidence(mutation.session, request.id))

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 
 from lockgate.delivery.addresses import Allowed
 from lockgate.delivery.deliverer import Deliverer
+from lockgate.delivery.relay import Relay
 from lockgate.delivery.retention import read_retention
 from lockgate.delivery.schedule import read_schedule
 from lockgate.delivery.sender import Sender
@@ -88,11 +89,11 @@ async def _working(hasher: Hasher, deliverer: Deliverer, _app: FastAPI) -> Async
 
 
 def _deliverer(house: Stores, settings: WorkerSettings) -> Deliverer:
-    allowed = Allowed.read()
+    allowed, relay = Allowed.read(), Relay.read()
     how = Settings(
         dialects=dialect,
         base_url=settings.public_url,
         schedule=read_schedule(),
         remembered=read_retention(),
     )
-    return Deliverer(house.registry.engine, lambda: Sender(allowed), how)
+    return Deliverer(house.registry.engine, lambda: Sender(allowed, relay=relay), how)

@@ -28,6 +28,7 @@ from lockgate.database.guard.placing import put_in_place, was_there
 from lockgate.database.migrate import Schema, prepare_database, schema_of, turn
 from lockgate.database.secret_key import check_secret_key
 from lockgate.delivery.addresses import Allowed
+from lockgate.delivery.relay import Relay
 from lockgate.delivery.retention import read_retention
 from lockgate.delivery.schedule import read_schedule
 from lockgate.delivery.spoken import spoken
@@ -86,6 +87,7 @@ def _check_settings() -> None:
     identity_file(os.environ.get("LOCKGATE_IDENTITY"))
     check_secret_key()
     Allowed.read()
+    Relay.read()
     read_schedule()
     read_retention()
     spoken()

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -17,9 +18,10 @@ from lockgate.database import (
 )
 from lockgate.database.history import CarriedOut
 from lockgate.database.identities import Model, Version
-from lockgate.decisions.verdict import Verdict, people_decide
+from lockgate.decisions.verdict import Verdict, failing_since, have_come_to_pass, people_decide, said_of
 from lockgate.errors import Conflict, ConflictOnRecord, NotFound
 from lockgate.events.event import EventType
+from lockgate.events.glance import glance
 from lockgate.evidence.record import Evidence
 from lockgate.gates.judge import GateResult
 from lockgate.gates.policy import Rule
@@ -55,6 +57,11 @@ class Case:
     progress: str = ""
     #: The decision that it led to.
     carried_out: CarriedOut | None = None
+
+    def at_a_glance(self) -> dict[str, Any]:
+        """Return what events say of it."""
+        said = glance(self.verdict.gates, self.evidence, self.verdict.unmet)
+        return {"state": self.request.state, **said}
 
 
 @dataclass(frozen=True)
@@ -179,44 +186,79 @@ def assess(begun: Mutation, stores: Stores, request: PromotionRequest, files: Fi
             signature=frozen.signature,
             has_input_example=frozen.has_input_example,
         )
-    changes: list[str] = []
+    changed = None
     if evidence.digest != request.evidence_digest:
-        changes = _freeze_anew(begun, request, evidence)
+        changed = _freeze_anew(begun, request, evidence)
         request = replace(request, evidence_digest=evidence.digest)
     holder = begun.pointers.newest(request.target)
     if holder != request.incumbent:
         request = _against_another(begun, request, holder)
     case = study(begun.session, stores, request, evidence, holder, begun.now, files.progress)
-    requests.set_gates(begun.session, request.id, case.verdict.gates)
+    before = requests.set_gates(begun.session, request.id, case.verdict.gates)
     state = State.APPROVED if case.verdict.is_approved else State.OPEN
     if state is not request.state:
         request.check_change(state)
         requests.set_state(begun.session, request.id, state)
         if state is State.APPROVED and people_decide(case.rules):
             seal(begun, stores, request.version, request.version_id)
-    return replace(case, request=replace(request, state=state), changes=tuple(changes))
+    assessed = replace(case, request=replace(request, state=state), changes=changed.phrases if changed else ())
+    if changed is not None:
+        _tell_of_change(begun, assessed, changed)
+    _tell_of_gates(begun, assessed, before)
+    return assessed
 
 
-def _freeze_anew(begun: Mutation, request: PromotionRequest, evidence: Evidence) -> list[str]:
+@dataclass(frozen=True)
+class _Change:
+    """Evidence that is not what it was."""
+
+    before: str
+    #: What differs, a phrase each.
+    phrases: tuple[str, ...]
+    #: Whose approvals it has dismissed.
+    asked_again: tuple[str, ...]
+
+
+def _tell_of_change(begun: Mutation, case: Case, changed: _Change) -> None:
+    begun.record(
+        EventType.EVIDENCE_CHANGED,
+        version=case.request.version,
+        target=str(case.request.target),
+        request_id=case.request.id,
+        before={"evidence": changed.before},
+        after={
+            "evidence": case.request.evidence_digest,
+            "changes": changed.phrases[:_MAX_CHANGES],
+            "asked_again": changed.asked_again,
+            **case.at_a_glance(),
+        },
+    )
+
+
+def _tell_of_gates(begun: Mutation, case: Case, before: Sequence[GateResult]) -> None:
+    """Tell of gates that have come to fail since they were last judged, or that all of them pass by now."""
+    failing = failing_since(before, case.verdict.gates)
+    if not failing and not have_come_to_pass(before, case.verdict.gates):
+        return
+    begun.by_lockgate().record(
+        EventType.GATE_FAILED if failing else EventType.GATES_PASSED,
+        version=case.request.version,
+        target=str(case.request.target),
+        request_id=case.request.id,
+        after=case.at_a_glance(),
+        reason=" ".join(said_of(gate) for gate in failing),
+    )
+
+
+def _freeze_anew(begun: Mutation, request: PromotionRequest, evidence: Evidence) -> _Change:
     changes = evidence.changes_since(requests.evidence(begun.session, request.id))
     requests.set_evidence(begun.session, request.id, evidence)
     because = _briefly(changes) or "the evidence changed"
     dismissed = reviews.dismiss_approvals(begun.session, request.id, because)
     reviews.ask(begun.session, request.id, dismissed, None, begun.now)
     asked = people.load(begun.session, dismissed)
-    begun.record(
-        EventType.EVIDENCE_CHANGED,
-        version=request.version,
-        target=str(request.target),
-        request_id=request.id,
-        before={"evidence": request.evidence_digest},
-        after={
-            "evidence": evidence.digest,
-            "changes": changes[:_MAX_CHANGES],
-            "asked_again": sorted(principal.name for principal in asked.values()),
-        },
-    )
-    return changes
+    names = sorted(principal.name for principal in asked.values())
+    return _Change(request.evidence_digest, tuple(changes), tuple(names))
 
 
 _MAX_CHANGES = 100

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from lockgate.access.principals import current_caller
 from lockgate.access.roles import Permission
 from lockgate.access.sight import must_see
-from lockgate.database import checks
+from lockgate.database import checks, requests
 from lockgate.database.checks import NewCheck
 from lockgate.errors import BadInput, Conflict
 from lockgate.events.event import EventType
@@ -15,6 +15,8 @@ from lockgate.gates.judge import Check
 from lockgate.promotions.request import valid_comment
 from lockgate.registry.adoption import identify_version
 from lockgate.registry.facts import Files, gather
+from lockgate.registry.mutation import Mutation
+from lockgate.workflow.case import assess
 from lockgate.workflow.files import look_at_files
 from lockgate.workflow.stores import Stores
 from lockgate.workflow.submit import check_version
@@ -85,7 +87,15 @@ def report(
             },
             reason=said,
         )
+        _judge_anew(begun, stores, known.id, files)
         return checks.newest(begun.session, [known.id])[known.id][check]
+
+
+def _judge_anew(begun: Mutation, stores: Stores, version_id: str, files: Files) -> None:
+    """Judge the live requests of a version on what was reported: whoever waits for a gate that fails is told."""
+    for request in requests.live(begun.session, begun.model.id):
+        if request.version_id == version_id and not request.has_expired(begun.now):
+            assess(begun.by_lockgate(), stores, request, files)
 
 
 def _check_same(version: int, files: Files, digest: str, seen: str | None) -> None:

@@ -31,7 +31,7 @@ from lockgate.workflow.matter import held
 from lockgate.workflow.promote import carry_out, carry_out_if_on_approval
 from lockgate.workflow.rollback import carry_out_rollback, check_may_roll_back, served_before
 from lockgate.workflow.stores import Stores, stores
-from lockgate.workflow.submit import check_alias, find_or_open
+from lockgate.workflow.submit import check_alias, find_or_open, record_opened
 
 
 def _check_not_held(mutation: Mutation, change: Change) -> None:
@@ -66,7 +66,10 @@ class PolicyGate:
             if begun.pointers.of(target) == {version} or self._went_back(house, begun, version, target, files):
                 return
             request, is_new = self._request(house, begun, version, target, files)
-            case = carry_out_if_on_approval(house, begun, assess(begun, house, request, files))
+            case = assess(begun, house, request, files)
+            if is_new:
+                record_opened(begun, case)
+            case = carry_out_if_on_approval(house, begun, case)
             if case.request.state is not State.PROMOTED:
                 case = carry_out(house, begun, case, is_new)
         look_again(house, case)

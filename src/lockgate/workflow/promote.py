@@ -10,6 +10,7 @@ from lockgate.database.history import CarriedOut, NewDecision
 from lockgate.decisions.verdict import DecisionKind, people_decide, why_not_carry_out
 from lockgate.errors import ConflictOnRecord, LockgateError, RefusedOnRecord
 from lockgate.events.event import EventType
+from lockgate.events.glance import glance
 from lockgate.promotions.request import State, valid_comment
 from lockgate.registry.aftermath import end
 from lockgate.registry.mutation import Mutation
@@ -101,6 +102,7 @@ def refusal(begun: Mutation, case: Case, unmet: list[str], is_new: bool = False)
         version=request.version,
         target=str(request.target),
         request_id=request.id,
+        after={**case.at_a_glance(), **glance((), case.evidence, unmet)},
         reason=" ".join(unmet),
     )
     url = f"{begun.caller.base_url}/lockgate/requests/{request.id}"
@@ -148,6 +150,7 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
         seal(begun, stores, request.version, request.version_id)
     outcome = f"{begun.caller.principal.name} moved {request.target} to version {request.version}"
     end(begun, request, State.PROMOTED, None, outcome)
+    promoted = replace(case, request=replace(request, state=State.PROMOTED, outcome=outcome))
     begun.record(
         EventType.PROMOTED,
         version=request.version,
@@ -155,8 +158,7 @@ def _move(stores: Stores, begun: Mutation, case: Case) -> Case:
         request_id=request.id,
         decision_id=decision,
         before={"version": before, **moved.before},
-        after={"version": request.version, **moved.after},
+        after={"version": request.version, **moved.after, **promoted.at_a_glance()},
         reason=request.comment,
     )
-    promoted = replace(request, state=State.PROMOTED, outcome=outcome)
-    return replace(case, request=promoted, carried_out=CarriedOut(decision, begun.now))
+    return replace(promoted, carried_out=CarriedOut(decision, begun.now))

@@ -45,6 +45,7 @@ def approve(stores: Stores, request_id: int, comment: str | None, seen: str | No
             return case
         _add(begun, case.request, Verdict.APPROVE, said)
         approved = assess(begun, stores, requests.get(begun.session, request_id), found.files)
+        _record_review(begun, approved, Verdict.APPROVE, said)
         done = carry_out_if_on_approval(stores, begun, approved)
     return look_again(stores, done)
 
@@ -60,6 +61,7 @@ def reject(stores: Stores, request_id: int, comment: str | None) -> Case:
         begun, case = found.begun, found.case
         _check_standing(begun, case, Verdict.REJECT)
         _add(begun, case.request, Verdict.REJECT, said)
+        _record_review(begun, case, Verdict.REJECT, said)
         outcome = f"{begun.caller.principal.name} rejected it" + (f": {said}" if said else "")
         ended = _ended(begun, case, State.REJECTED, EventType.REQUEST_REJECTED, outcome)
         if any(rule.on_rejection == "unstage" for rule in case.rules):
@@ -149,7 +151,10 @@ def comment_on(stores: Stores, request_id: int, comment: str | None) -> None:
     with stores.registry.mutation(known.model) as begun:
         if not any(begun.caller.principal.may(right, known.model) for right in TAKES_PART):
             raise Refused(f"{begun.caller.principal.name} may only look at '{known.model}', so not comment either.")
-        _add(begun, requests.get(begun.session, request_id), Verdict.COMMENT, said)
+        request = requests.get(begun.session, request_id)
+        _add(begun, request, Verdict.COMMENT, said)
+        after = {"verdict": Verdict.COMMENT, "evidence": request.evidence_digest}
+        _record(begun, EventType.REQUEST_COMMENTED, request, after, said)
 
 
 #: Whoever may do one of these may also comment.
@@ -188,7 +193,7 @@ def _check_standing(begun: Mutation, case: Case, verdict: Verdict) -> None:
         version=case.request.version,
         target=str(case.request.target),
         request_id=case.request.id,
-        after={"verdict": verdict},
+        after={"verdict": verdict, **case.at_a_glance()},
         reason=reason,
     )
     raise RefusedOnRecord(f"{reason}. Promotion request {case.request.id} is unchanged.")
@@ -228,8 +233,11 @@ def _add(begun: Mutation, request: PromotionRequest, verdict: Verdict, comment: 
     reviews.add(begun.session, request, begun.caller.principal.id, verdict, comment, begun.now)
     if verdict is not Verdict.COMMENT:
         reviews.no_longer_asked(begun.session, request.id, begun.caller.principal.id)
-    event = EventType.REQUEST_COMMENTED if verdict is Verdict.COMMENT else EventType.REQUEST_REVIEWED
-    _record(begun, event, request, {"verdict": verdict, "evidence": request.evidence_digest}, comment)
+
+
+def _record_review(begun: Mutation, case: Case, verdict: Verdict, comment: str) -> None:
+    after = {"verdict": verdict, "evidence": case.request.evidence_digest, **case.at_a_glance()}
+    _record(begun, EventType.REQUEST_REVIEWED, case.request, after, comment)
 
 
 def _record(

@@ -54,7 +54,10 @@ def submit(stores: Stores, name: str, version: int, target: Target, comment: str
         begun.caller.require(Permission.ASK, name)
         check_version(stores, begun, version)
         request, is_new = find_or_open(stores, begun, version, target, said, files)
-        case = carry_out_if_on_approval(stores, begun, assess(begun, stores, request, files))
+        case = assess(begun, stores, request, files)
+        if is_new:
+            record_opened(begun, case)
+        case = carry_out_if_on_approval(stores, begun, case)
     return look_again(stores, case), is_new
 
 
@@ -66,7 +69,10 @@ def find_or_open(
     comment: str,
     files: Files,
 ) -> tuple[PromotionRequest, bool]:
-    """Return the live request for this, opening it if there is none."""
+    """Return the live request for this, and whether it had to be opened.
+
+    The caller puts it on record once it is judged (`record_opened`), so that the entry can say what it came to.
+    """
     known = identify_version(begun.session, begun.model, version)
     for request in requests.live(begun.session, begun.model.id, target):
         if request.version_id == known.id and not request.has_expired(begun.now):
@@ -95,15 +101,20 @@ def find_or_open(
             incumbent=begun.pointers.newest(target),
         ),
     )
+    return request, True
+
+
+def record_opened(begun: Mutation, case: Case) -> None:
+    """Put on record that a request was opened, and what it came to."""
+    request = case.request
     begun.record(
         EventType.REQUEST_OPENED,
-        version=version,
-        target=str(target),
+        version=request.version,
+        target=str(request.target),
         request_id=request.id,
-        after={"evidence": evidence.digest, "policy": stored.version},
-        reason=comment,
+        after={"evidence": request.evidence_digest, "policy": request.policy_version, **case.at_a_glance()},
+        reason=request.comment,
     )
-    return request, True
 
 
 def _check_askable(begun: Mutation, stored: StoredPolicy, version: int, target: Target) -> None:

@@ -9,10 +9,11 @@ from lockgate.database.engine import now
 from lockgate.database.webhooks import EVERY_EVENT, Webhook
 from lockgate.delivery import receivers
 from lockgate.delivery.addresses import Allowed
+from lockgate.delivery.relay import Relay
 from lockgate.delivery.sender import Answer, Sender
 from lockgate.delivery.spoken import dialect
 from lockgate.errors import BadInput, Conflict
-from lockgate.events.dialect import Attempt, Call, Dialect
+from lockgate.events.dialect import Attempt, Call, Dialect, Mail
 from lockgate.events.examples import example_of
 from lockgate.registry.transaction import reading
 from lockgate.workflow.stores import Stores
@@ -66,15 +67,15 @@ def send_to(stores: Stores, webhook: Webhook, event: str | None, base_url: str) 
         _AT_ONCE.release()
 
 
-async def _send(call: Call, verify_certificate: bool) -> Answer:
-    sender = Sender(Allowed.read(), _DEADLINE_SECONDS)
+async def _send(call: Call | Mail, verify_certificate: bool) -> Answer:
+    sender = Sender(Allowed.read(), _DEADLINE_SECONDS, Relay.read())
     try:
         return await sender.send(call, verify_certificate)
     finally:
         await sender.close()
 
 
-def _call(stores: Stores, spoken: Dialect, webhook: Webhook, event: str, base_url: str) -> Call:
+def _call(stores: Stores, spoken: Dialect, webhook: Webhook, event: str, base_url: str) -> Call | Mail:
     with reading(stores.registry.engine) as session:
         at = now(session)
         endpoint = receivers.endpoint(session, webhook, receivers.webhooks_at_rest(stores.registry.engine))

@@ -14,18 +14,21 @@ from lockgate.access.principals import Caller
 from lockgate.access.reach import may_for_all
 from lockgate.access.roles import EVERY_MODEL, Permission
 from lockgate.audit.entry import AuditEntry
-from lockgate.database import deliveries, webhooks
+from lockgate.database import deliveries, remembered, webhooks
 from lockgate.database.engine import now, take_turn
 from lockgate.database.record import record
 from lockgate.database.webhooks import EVERY_EVENT, Status, Webhook
 from lockgate.delivery import receivers
 from lockgate.delivery.addresses import Allowed, check_url
 from lockgate.delivery.receivers import Secrets
+from lockgate.delivery.relay import check_relay
 from lockgate.delivery.spoken import dialect
 from lockgate.errors import BadInput, NotFound, Refused
-from lockgate.events.dialect import Endpoint
+from lockgate.events.dialect import Dialect, Endpoint
+from lockgate.events.dialects.email import Email
 from lockgate.events.dialects.standard import new_secret
 from lockgate.events.event import EventType
+from lockgate.events.settings import check_settings, secret_among
 from lockgate.registry import mlflow_webhooks
 from lockgate.registry.listeners import begin_to_tell
 from lockgate.registry.transaction import reading, transaction
@@ -185,6 +188,7 @@ def remove(stores: Stores, caller: Caller, webhook_id: str) -> None:
         webhooks.lock(session, webhook_id)
         found = _find(session, stores, caller, webhook_id)
         deliveries.forget(session, webhook_id)
+        remembered.forget(session, webhook_id)
         webhooks.remove(session, webhook_id)
         _record(session, caller, found, before=_told(found))
 
@@ -228,10 +232,11 @@ def settings_of(stores: Stores, webhook: Webhook) -> dict[str, str]:
         Conflict: if the server has no secret key.
     """
     try:
-        secret = dialect(webhook.dialect).SECRET_SETTINGS
+        known = dialect(webhook.dialect).SETTINGS
         settings = receivers.opened(webhook, receivers.webhooks_at_rest(stores.registry.engine)).settings
     except BadInput:
         return {}
+    secret = secret_among(known, settings)
     return {name: SHOWN if name in secret else value for name, value in settings.items()}
 
 
@@ -258,7 +263,7 @@ def _check_stays_secret(before: Wanted, changes: Mapping[str, Any]) -> None:
         return
     given = changes.get("settings", dict.fromkeys(before.secrets.settings, SHOWN))
     kept = {name for name, value in given.items() if value == SHOWN}
-    if names := sorted(kept & dialect(before.dialect).SECRET_SETTINGS):
+    if names := sorted(secret_among(dialect(before.dialect).SETTINGS, kept)):
         raise BadInput(
             f"What is secret was given for the webhook's present address. Give {', '.join(names)} again, in `settings`."
         )
@@ -289,15 +294,23 @@ def _start_or_stop(session: Session, webhook: Webhook, status: Status) -> None:
 def _check(wanted: Wanted) -> None:
     if len(wanted.url) > _MAX_URL:
         raise BadInput(f"A webhook's URL has at most {_MAX_URL} characters.")
-    check_url(wanted.url, Allowed.read())
     if wanted.dialect == mlflow_webhooks.DIALECT:
         raise BadInput("MLflow's own webhooks are made by MLflow's own calls: client.create_webhook(...).")
     spoken = dialect(wanted.dialect)
+    _check_is_reachable(spoken, wanted.url)
+    check_settings(wanted.dialect, spoken.SETTINGS, wanted.secrets.settings)
     spoken.check(Endpoint("", wanted.url, wanted.secrets.signing, wanted.secrets.settings))
     unknown = [name for name in wanted.events if name != EVERY_EVENT and name not in spoken.EVENTS]
     if unknown or not wanted.events:
         what = f"There is no event '{unknown[0]}'" if unknown else "A webhook is for at least one event"
         raise BadInput(f"{what}. The dialect {wanted.dialect} has: {', '.join(spoken.EVENTS)}; or `*` for all.")
+
+
+def _check_is_reachable(spoken: Dialect, url: str) -> None:
+    if isinstance(spoken, Email):
+        check_relay()
+    else:
+        check_url(url, Allowed.read())
 
 
 def maintains_models(caller: Caller, models: str) -> bool:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,25 +15,13 @@ from lockgate.errors import BadInput
 from lockgate.events.dialect import Attempt, Call, Endpoint, Told
 from lockgate.events.event import EventType
 from lockgate.events.payload import compact, page, payload
+from lockgate.events.settings import Setting
 from lockgate.events.titles import subject, title
+from lockgate.events.wording import cut, facts, gates, line, markdown, sentences
 
 #: Those that come with Lockgate.
 TEMPLATES = Path(__file__).parent / "templates"
 _SUFFIX = ".json.j2"
-#: What of an event's difference is worth a line, and what it is called.
-_FACTS = {
-    "verdict": "Review",
-    "check": "Check",
-    "status": "Result",
-    "state": "State",
-    "asked": "Asked",
-    "ticket": "Ticket",
-    "review_by": "Review by",
-    "name": "Name",
-}
-#: Sentences that are shown one by one, such as the gates that failed; the page has all of them.
-_LISTS = ("unmet", "changes", "weakens")
-_MOST_SENTENCES = 10
 
 
 @dataclass(frozen=True)
@@ -50,7 +37,7 @@ class Chat:
     template: Template
 
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
-    SECRET_SETTINGS: ClassVar[frozenset[str]] = frozenset()
+    SETTINGS: ClassVar[tuple[Setting, ...]] = ()
 
     def check(self, endpoint: Endpoint) -> None:
         """Refuse nothing: the address is all that a chat needs."""
@@ -123,39 +110,13 @@ def _shown(told: Told, base_url: str) -> Mapping[str, Any]:
         "event": payload(told, base_url),
         "title": title(told),
         "subject": subject(told),
-        "facts": _facts(told),
-        "sentences": _sentences(told),
+        "facts": facts(told),
+        "gates": gates(told),
+        "sentences": sentences(told),
         "reason": str(told.data.get("reason", "")),
         "is_about_request": "request_id" in told.data,
         "page": page(told, base_url),
     }
-
-
-def _facts(told: Told) -> list[tuple[str, str]]:
-    facts = [("By", str(told.data.get("actor", "")))]
-    if told.before.get("version") != told.after.get("version"):
-        held = [str(side["version"]) for side in (told.before, told.after) if side.get("version") is not None]
-        facts.append(("Version", " \N{RIGHTWARDS ARROW} ".join(held)))
-    if "request_id" in told.data:
-        facts.append(("Request", str(told.data["request_id"])))
-    facts += [(label, _text(told.after[key])) for key, label in _FACTS.items() if told.after.get(key)]
-    return [(label, value) for label, value in facts if value]
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _sentences(told: Told) -> list[str]:
-    found = [str(one) for key in _LISTS for one in told.after.get(key, ())]
-    more = len(found) - _MOST_SENTENCES
-    return [*found[:_MOST_SENTENCES], f"And {more} more."] if more > 0 else found
-
-
-def line(text: str, most: int = 1_000) -> str:
-    """Return what somebody wrote on one line, without signs that can't be seen or turn what is shown around."""
-    words = "".join(" " if sign.isspace() else sign for sign in text if _is_shown(sign)).split()
-    return _cut(list(" ".join(words)), most)
 
 
 def slack(text: str, most: int = 1_000) -> str:
@@ -164,35 +125,11 @@ def slack(text: str, most: int = 1_000) -> str:
     https://docs.slack.dev/messaging/formatting-message-text#escaping
     """
     unmentioned = _MENTION.sub("@\N{WORD JOINER}", line(text, most))
-    return _cut([_IN_SLACK.get(sign, sign) for sign in unmentioned], most)
-
-
-def markdown(text: str, most: int = 1_000) -> str:
-    """Return what somebody wrote for Markdown: no link, no emphasis, no list, at most so long when escaped."""
-    return _cut([f"\\{sign}" if sign in _MARKDOWN else sign for sign in line(text, most)], most)
+    return cut([_IN_SLACK.get(sign, sign) for sign in unmentioned], most)
 
 
 _MENTION = re.compile(r"@(?=here|channel|everyone)", re.IGNORECASE)
 _IN_SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_MARKDOWN = frozenset("\\`*_{}[]()<>#+-.!|~&")
-
-
-def _is_shown(sign: str) -> bool:
-    return sign.isspace() or unicodedata.category(sign) not in ("Cc", "Cf", "Cs")
-
-
-def _cut(signs: list[str], most: int) -> str:
-    """Join signs, each of them whole, up to a length."""
-    if sum(map(len, signs)) <= most:
-        return "".join(signs)
-    kept, length = [], 1
-    for sign in signs:
-        length += len(sign)
-        if length > most:
-            break
-        kept.append(sign)
-    return "".join(kept) + "\N{HORIZONTAL ELLIPSIS}"
-
 
 _TRIAL_AT = datetime(2026, 1, 1, tzinfo=UTC)
 _TRIALS = (
@@ -211,7 +148,7 @@ _TRIALS = (
             "target": "stage:Production",
             "request_id": 1,
             "before": {"version": 1},
-            "after": {"version": 2, "unmet": ["something"]},
+            "after": {"version": 2, "unmet": ["something"], "gates": [{"name": "a", "outcome": "passed"}]},
             "reason": "\"because\"\n",
         },
     ),

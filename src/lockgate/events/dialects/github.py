@@ -2,15 +2,15 @@
 workflows of a repository that are for `repository_dispatch`.
 """
 
-import re
 from typing import Any, ClassVar
 
 from lockgate.errors import BadInput
 from lockgate.events.dialect import MOST_BYTES, Attempt, Call, Endpoint, Told
+from lockgate.events.dialects.github_api import REPOSITORY, call, check_repository
 from lockgate.events.event import EventType
 from lockgate.events.payload import compact, payload
+from lockgate.events.settings import Setting
 
-_NAME = re.compile(r"(?!\.{1,2}$)[\w.-]{1,100}", re.ASCII)
 _MOST_OF_A_TYPE = 100
 #: GitHub takes ten at the top, so what changed goes into one.
 _TOP = ("id", "workspace", "model", "version", "target", "request_id", "actor", "outcome", "url")
@@ -21,7 +21,7 @@ class Github:
     """Sends `repository_dispatch` to a repository; the endpoint's address is that of GitHub's API."""
 
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
-    SECRET_SETTINGS: ClassVar[frozenset[str]] = frozenset({"token"})
+    SETTINGS: ClassVar[tuple[Setting, ...]] = (*REPOSITORY, Setting("event_type"))
 
     def check(self, endpoint: Endpoint) -> None:
         """Refuse an endpoint that names no repository or token.
@@ -29,13 +29,8 @@ class Github:
         Raises:
             BadInput: saying what is missing or malformed.
         """
-        settings = endpoint.settings
-        if not all(_NAME.fullmatch(settings.get(name, "")) for name in ("owner", "repo")):
-            raise BadInput("GitHub needs `owner` and `repo`: whose the repository is, and its name.")
-        token = settings.get("token", "")
-        if not (token and token.isascii() and token.isprintable()):
-            raise BadInput("GitHub needs `token`, one that may write the repository's contents.")
-        if len(settings.get("event_type", "")) > _MOST_OF_A_TYPE:
+        check_repository(endpoint)
+        if len(endpoint.settings.get("event_type", "")) > _MOST_OF_A_TYPE:
             raise BadInput(f"GitHub's `event_type` has at most {_MOST_OF_A_TYPE} characters.")
 
     def names(self, told: Told) -> tuple[str, ...]:
@@ -44,21 +39,11 @@ class Github:
 
     def call(self, told: Told, name: str, endpoint: Endpoint, attempt: Attempt) -> Call:
         """Return the call that sends `repository_dispatch`, with the event's type if no other is set."""
-        settings = endpoint.settings
         body = {
-            "event_type": settings.get("event_type") or name,
+            "event_type": endpoint.settings.get("event_type") or name,
             "client_payload": _client_payload(told, attempt.base_url),
         }
-        return Call(
-            f"{endpoint.url.rstrip('/')}/repos/{settings['owner']}/{settings['repo']}/dispatches",
-            compact(body),
-            {
-                "Accept": "application/vnd.github+json",
-                "Authorization": f"Bearer {settings['token']}",
-                "Content-Type": "application/json",
-                "X-GitHub-Api-Version": "2022-11-28",
-            },
-        )
+        return call(endpoint, "dispatches", body)
 
 
 def _client_payload(told: Told, base_url: str) -> dict[str, Any]:

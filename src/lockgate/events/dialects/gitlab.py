@@ -6,6 +6,7 @@ from urllib.parse import quote, urlencode
 from lockgate.errors import BadInput
 from lockgate.events.dialect import Attempt, Call, Endpoint, Told
 from lockgate.events.event import EventType
+from lockgate.events.settings import Setting
 
 _REQUIRED = ("project", "token", "ref")
 _VARIABLE = "variables["
@@ -16,7 +17,13 @@ class Gitlab:
     """Starts a pipeline of a GitLab project; the endpoint's address is GitLab's own, without a path of the API."""
 
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
-    SECRET_SETTINGS: ClassVar[frozenset[str]] = frozenset({"token"})
+    SETTINGS: ClassVar[tuple[Setting, ...]] = (
+        Setting("project"),
+        Setting("ref"),
+        Setting("token", is_secret=True),
+        # Nobody knows what is in a variable: it may be a password.
+        Setting("variables[NAME]", is_secret=True, is_text=True, pattern=r"variables\[[A-Za-z_]\w*\]"),
+    )
 
     def check(self, endpoint: Endpoint) -> None:
         """Refuse an endpoint that names no project, token or branch.

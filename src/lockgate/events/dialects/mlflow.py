@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from lockgate.events.dialect import PROMPT_MARKER, Attempt, Call, Endpoint, Told
 from lockgate.events.event import EventType
+from lockgate.events.settings import Setting
 
 # MLflow's own names. `events` doesn't import MLflow, so they stand here, and a test compares them with MLflow's.
 _PROMPT_TEXT = "mlflow.prompt.text"
@@ -46,7 +47,7 @@ class Mlflow:
         "prompt_alias.created",
         "prompt_alias.deleted",
     )
-    SECRET_SETTINGS: ClassVar[frozenset[str]] = frozenset()
+    SETTINGS: ClassVar[tuple[Setting, ...]] = ()
 
     def check(self, endpoint: Endpoint) -> None:
         """Refuse nothing: MLflow takes any secret, and none."""

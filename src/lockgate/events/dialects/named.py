@@ -7,8 +7,11 @@ from lockgate.errors import BadInput
 from lockgate.events.dialect import Dialect
 from lockgate.events.dialects import chat
 from lockgate.events.dialects.databricks import Databricks
+from lockgate.events.dialects.email import Email
 from lockgate.events.dialects.github import Github
+from lockgate.events.dialects.github_checks import GithubChecks
 from lockgate.events.dialects.gitlab import Gitlab
+from lockgate.events.dialects.jira import Jira
 from lockgate.events.dialects.mlflow import Mlflow
 from lockgate.events.dialects.standard import Standard
 
@@ -32,6 +35,9 @@ def dialects(folder: Path | None = None, workspaces: bool = False) -> dict[str, 
         "databricks": Databricks(),
         "gitlab": Gitlab(),
         "github": Github(),
+        "github-checks": GithubChecks(),
+        "jira": Jira(),
+        "email": Email(),
     }
     theirs = chat.read(folder) if folder is not None else {}
     for name in theirs:

@@ -12,6 +12,7 @@ from lockgate.errors import BadInput
 from lockgate.events.dialect import MOST_BYTES, Attempt, Call, Endpoint, Told
 from lockgate.events.event import EventType
 from lockgate.events.payload import compact, payload
+from lockgate.events.settings import Setting
 
 _PREFIX = "whsec_"
 _FEWEST_KEY_BYTES, _MOST_KEY_BYTES = 24, 64
@@ -25,7 +26,7 @@ class Standard:
     """Tells an event as Standard Webhooks do, below their 20,000 bytes."""
 
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
-    SECRET_SETTINGS: ClassVar[frozenset[str]] = frozenset()
+    SETTINGS: ClassVar[tuple[Setting, ...]] = ()
 
     def check(self, endpoint: Endpoint) -> None:
         """Refuse an endpoint without a secret, or with one that is none.
