@@ -30,6 +30,15 @@ def somebody(*bindings: RoleBinding) -> Principal:
         ("payments-?", "payments-*", False),
         ("fraud", "fraud", True),
         ("fraud", "frau?", False),
+        # A bracket makes a pattern, also one that names a single model, and one that is never closed.
+        ("[fp]*", "[fp]*", True),
+        ("[fp]*", "fraud", True),
+        ("[!f]*", "fraud", False),
+        ("payments-*", "payments-[[]1]", False),
+        ("payments-*", "payments-[eu", False),
+        ("payments-*", "[p]ayments-risk", False),
+        ("fraud", "frau[d]", False),
+        (EVERY_MODEL, "payments-[[]1]", True),
     ],
 )
 def test_only_the_same_pattern_or_all_models_will_do(bound_to: str, pattern: str, may: bool) -> None:

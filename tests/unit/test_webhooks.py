@@ -27,7 +27,8 @@ BEFORE = Wanted(
         ({"project": "42", "token": "new"}, {"project": "42", "token": "new"}),
         ({"project": "42"}, {"project": "42"}),
         ({}, {}),
-        ({"ref": SHOWN}, {"ref": SHOWN}),
+        # There was none that could have been shown.
+        ({"ref": SHOWN}, {}),
     ],
 )
 def test_who_sends_dots_back_keeps_what_was_secret(given: dict[str, str], kept: dict[str, str]) -> None:
@@ -37,6 +38,7 @@ def test_who_sends_dots_back_keeps_what_was_secret(given: dict[str, str], kept: 
 def test_what_is_left_out_stays() -> None:
     assert _changed(BEFORE, {}) == BEFORE
     assert _changed(BEFORE, {"models": "fraud"}) == replace(BEFORE, models="fraud")
+    assert _changed(BEFORE, {"signing": ()}).secrets == Secrets((), BEFORE.secrets.settings)
     changed = _changed(BEFORE, {"settings": {"project": "43", "token": SHOWN}})
     assert changed == replace(BEFORE, secrets=Secrets(("s",), {"project": "43", "token": "t"}))
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from lockgate.access.principals import Principal
-from lockgate.access.roles import EVERY_MODEL, Permission
+from lockgate.access.roles import EVERY_MODEL, PERMISSIONS, Permission
 
 
 def may_for_all(principal: Principal, rights: Sequence[Permission], pattern: str) -> bool:
@@ -18,10 +18,11 @@ def may_for_all(principal: Principal, rights: Sequence[Permission], pattern: str
     """
     # What a token is narrowed to is compared with names: a pattern is within it only if everything is.
     reach = pattern if _is_one(pattern) else None
-    allowed = [right for right in rights if principal.token_allows(right, reach)]
+    allowed = {right for right in rights if principal.token_allows(right, reach)}
     return principal.active and any(
-        any(binding.permits(right, pattern) for right in allowed)
+        allowed & PERMISSIONS[binding.role]
         for binding in principal.bindings
+        # A pattern with brackets doesn't match its own text, and covers itself all the same.
         if binding.pattern in (EVERY_MODEL, pattern) or (_is_one(pattern) and binding.covers(pattern))
     )
 

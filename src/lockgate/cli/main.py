@@ -38,7 +38,7 @@ _COMMANDS = {
     "access": ("access:access", "People and rights as a file; who may do what, and why."),
     "identities": ("identities:identities", "Link people to OpenID providers."),
     "webhooks": ("webhooks:webhooks", "Set up who is told of what happens."),
-    "deliveries": ("webhooks:deliveries", "List what was delivered, and deliver it once more."),
+    "deliveries": ("deliveries:deliveries", "List what was delivered, and deliver it once more."),
     "audit": ("audit:audit", "Read, export and prove the audit log."),
     "doctor": ("doctor:doctor", "See that the database's guard is whole, and what no decision explains."),
     "rotate-key": ("rotate_key:rotate_key", "Encrypt all secrets in the database with another key."),

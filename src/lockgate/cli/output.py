@@ -85,6 +85,13 @@ def say(text: str) -> None:
     _out.print(Text(text))
 
 
+def say_all(shown: Iterable[tuple[str, object]]) -> None:
+    """Print things with their names, a line each, but those that there aren't."""
+    for name, value in shown:
+        if value not in (None, ""):
+            say(f"{name}: {value}")
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], empty: str) -> None:
     """Print a table, or a sentence if there is nothing to show."""
     grid = Table(box=None, pad_edge=False, header_style="bold")

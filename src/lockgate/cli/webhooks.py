@@ -1,10 +1,11 @@
-"""`lockgate webhooks` and `lockgate deliveries`."""
+"""`lockgate webhooks`: who is told of what happens."""
 
 from typing import Any
 
 import click
 
-from lockgate.cli.output import at, command, connect, say, show_json, table
+from lockgate.cli.output import at, command, connect, say, say_all, show_json, table
+from lockgate.cli.unseen import READ, given, read, refuse_secrets
 
 _WEBHOOK = click.argument("webhook", metavar="ID")
 
@@ -20,7 +21,18 @@ class _Setting(click.ParamType[tuple[str, str]]):
 
 
 _SETTINGS = click.option(
-    "--setting", "settings", multiple=True, type=_Setting(), help="What the dialect needs besides. Can be repeated."
+    "--setting",
+    "settings",
+    multiple=True,
+    type=_Setting(),
+    help="What the dialect needs besides; NAME=- for what is secret: it is asked for, or a line of stdin. Can be "
+    "repeated.",
+)
+_SECRET = click.option(
+    "--secret-stdin", is_flag=True, help="Sign with a secret of yours: it is asked for, or the first line of stdin."
+)
+_EVENTS = click.option(
+    "--event", "events", multiple=True, help="Of what: an event of the dialect, `*` for all. Can be repeated."
 )
 
 
@@ -30,9 +42,9 @@ def webhooks() -> None:
 
     \b
       lockgate webhooks add https://ci.example.com/lockgate --event promotion.done
-      lockgate webhooks add https://hooks.slack.com/services/... --dialect slack --models 'payments-*'
+      lockgate webhooks add - --dialect slack --models 'payments-*'   # asks for the URL, which is secret
       lockgate webhooks add https://gitlab.example.com --dialect gitlab --event promotion.done \\
-          --setting project=42 --setting ref=main --setting token=...
+          --setting project=42 --setting ref=main --setting token=-
     """
 
 
@@ -52,14 +64,52 @@ def list_webhooks(as_json: bool) -> None:
 
 
 @webhooks.command()
+@_WEBHOOK
+@command
+def show(webhook: str, as_json: bool) -> None:
+    """Show a webhook, with dots in place of what is secret."""
+    found = connect().call("GET", f"/webhooks/{webhook}")
+    if as_json:
+        show_json(found)
+        return
+    settings = [(f"setting {name}", value) for name, value in found["settings"].items()]
+    shown = [
+        ("id", found["id"]),
+        ("description", found["description"]),
+        ("dialect", found["dialect"]),
+        ("url", found["url"]),
+        ("events", ", ".join(found["events"])),
+        ("models", found["models"]),
+        ("status", found["status"]),
+        ("reason", found["reason"]),
+        ("failing since", at(found["failing_since"])),
+        *settings,
+        ("certificate", "" if found["verify_certificate"] else "any will do"),
+        ("created", f"{at(found['created_at'])} by {found['created_by']}"),
+        ("changed", at(found["updated_at"])),
+    ]
+    say_all(shown)
+
+
+@webhooks.command()
+@command
+def dialects(as_json: bool) -> None:
+    """List the dialects that webhooks can have, the settings of each that are secret, and its events."""
+    found = connect().call("GET", "/dialects")
+    if as_json:
+        show_json(found)
+        return
+    rows = ((d["name"], ", ".join(d["secret_settings"]), ", ".join(d["events"])) for d in found["dialects"])
+    table(("DIALECT", "SECRET", "EVENTS"), rows, "There are none.")
+
+
+@webhooks.command()
 @click.argument("url")
-@click.option(
-    "--event", "events", multiple=True, help="Of what: an event of the dialect. Can be repeated. [default: all]"
-)
+@_EVENTS
 @click.option("--dialect", default="standard", show_default=True, help="standard, slack, teams, gitlab, github, ...")
 @click.option("--models", default="*", show_default=True, help="About which models: a pattern.")
 @click.option("--description", default="", help="What it is for.")
-@click.option("--secret", help="What to sign with. Where the dialect signs and there is none, one is made.")
+@_SECRET
 @click.option("--no-verify", is_flag=True, help="Don't ask for a certificate that the server trusts.")
 @_SETTINGS
 @command
@@ -69,23 +119,69 @@ def add(
     dialect: str,
     models: str,
     description: str,
-    secret: str | None,
+    secret_stdin: bool,
     no_verify: bool,
     settings: tuple[tuple[str, str], ...],
     as_json: bool,
 ) -> None:
-    """Tell URL of events from now on. The secret that its calls are signed with is shown once."""
+    """Tell URL of events from now on: of all, unless --event says which.
+
+    Whoever has the URL of a chat can write there: with `-` in its place it is asked for, or the first line of stdin.
+    The secret that its calls are signed with is shown once; where the dialect wants one and you give none, it is made.
+    """
+    server = connect()
+    refuse_secrets(server, dialect, settings)
     body = {
-        "url": url,
+        "url": read("URL") if url == READ else url,
         "events": list(events) or ["*"],
         "dialect": dialect,
         "models": models,
         "description": description,
-        "secret": secret,
+        "secret": read("secret") if secret_stdin else None,
         "verify_certificate": not no_verify,
-        "settings": dict(settings),
+        "settings": given(settings),
     }
-    _show_once(connect().call("POST", "/webhooks", body), as_json)
+    _show_once(server.call("POST", "/webhooks", body), as_json)
+
+
+@webhooks.command()
+@_WEBHOOK
+@click.option("--url", help="Where; - to be asked. What is secret has to be given again with it.")
+@_EVENTS
+@click.option("--models", help="About which models: a pattern.")
+@click.option("--description", help="What it is for.")
+@click.option("--verify/--no-verify", default=None, help="Whether it must have a certificate that the server trusts.")
+@_SETTINGS
+@command
+def change(
+    webhook: str,
+    url: str | None,
+    events: tuple[str, ...],
+    models: str | None,
+    description: str | None,
+    verify: bool | None,
+    settings: tuple[tuple[str, str], ...],
+    as_json: bool,
+) -> None:
+    """Change some of a webhook; the rest stays. `lockgate webhooks secret` is for what its calls are signed with."""
+    server = connect()
+    body: dict[str, Any] = {
+        "url": read("URL") if url == READ else url,
+        "events": list(events) or None,
+        "models": models,
+        "description": description,
+        "verify_certificate": verify,
+    }
+    if settings:
+        found = server.call("GET", f"/webhooks/{webhook}")
+        refuse_secrets(server, found["dialect"], settings)
+        # The server takes all of them at once; what it shows as dots it keeps.
+        body["settings"] = {**found["settings"], **given(settings)}
+    changed = server.call("PATCH", f"/webhooks/{webhook}", {name: one for name, one in body.items() if one is not None})
+    if as_json:
+        show_json(changed)
+        return
+    say(f"Webhook {webhook} is changed. Try it out: lockgate webhooks test {webhook}")
 
 
 @webhooks.command()
@@ -93,10 +189,12 @@ def add(
 @click.option(
     "--drop-earlier", is_flag=True, help="The receiver has the new secret: don't sign with the earlier one any more."
 )
+@_SECRET
 @command
-def secret(webhook: str, drop_earlier: bool, as_json: bool) -> None:
+def secret(webhook: str, drop_earlier: bool, secret_stdin: bool, as_json: bool) -> None:
     """Sign with a new secret, shown once, and with the earlier one too, until --drop-earlier."""
-    _show_once(connect().call("POST", f"/webhooks/{webhook}/secret", {"drop_earlier": drop_earlier}), as_json)
+    body = {"drop_earlier": drop_earlier, "secret": read("secret") if secret_stdin else None}
+    _show_once(connect().call("POST", f"/webhooks/{webhook}/secret", body), as_json)
 
 
 def _show_once(made: Any, as_json: bool) -> None:
@@ -156,48 +254,3 @@ def test(webhook: str, event: str | None, as_json: bool) -> None:
         return
     came = answer["error"] or f"It answered {answer['status']}."
     say(f"{came} ({answer['milliseconds']} ms)")
-
-
-@click.group(invoke_without_command=True)
-@click.option("--webhook", "webhook_id", metavar="ID", help="Only to this webhook.")
-@click.option("--state", type=click.Choice(["waiting", "delivered", "parked"]), help="Only in this state.")
-@click.option("--max", "most", type=click.IntRange(1, 200), default=50, show_default=True, help="How many.")
-@click.pass_context
-@command
-def deliveries(ctx: click.Context, webhook_id: str | None, state: str | None, most: int, as_json: bool) -> None:
-    """List what was delivered or waits to be, newest first."""
-    if ctx.invoked_subcommand is not None:
-        return
-    found = connect().call("GET", "/deliveries", webhook_id=webhook_id, state=state, max_results=most)
-    if as_json:
-        show_json(found)
-        return
-    headings = ("ID", "AT", "WEBHOOK", "EVENT", "MODEL", "STATE", "ATTEMPTS", "LAST")
-    table(headings, (_row(one) for one in found["deliveries"]), "Nothing was delivered, and nothing waits.")
-
-
-def _row(delivery: dict[str, Any]) -> tuple[Any, ...]:
-    last = delivery["attempts"][-1] if delivery["attempts"] else None
-    came = "" if last is None else last["error"] or str(last["status"])
-    return (
-        delivery["id"],
-        at(delivery["created_at"]),
-        delivery["webhook_id"],
-        delivery["event"],
-        delivery["model"],
-        delivery["state"],
-        len(delivery["attempts"]),
-        came,
-    )
-
-
-@deliveries.command()
-@click.argument("number", metavar="ID", type=int)
-@command
-def redeliver(number: int, as_json: bool) -> None:
-    """Deliver something once more, under the same id."""
-    again = connect().call("POST", f"/deliveries/{number}/redeliver")
-    if as_json:
-        show_json(again)
-        return
-    say(f"Delivery {number} is {again['state']}.")

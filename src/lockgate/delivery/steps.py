@@ -176,7 +176,7 @@ class Steps:
         at = now(session)
         try:
             dialect = self._settings.dialects(webhook.dialect)
-            known = _recalled(session, dialect, webhook, told)
+            known = recalled(session, dialect, webhook, told)
             attempt = Attempt(delivery.message_id, at, self._settings.base_url, known)
             endpoint = receivers.endpoint(session, webhook, receivers.webhooks_at_rest(self._engine))
             return dialect.call(told, delivery.name, endpoint, attempt)
@@ -215,7 +215,7 @@ def _is_overtaken(session: Session, job: Job, webhook: Webhook) -> bool:
     return webhook.is_another_than(job.webhook) or not is_as_it_was
 
 
-def _recalled(session: Session, dialect: Dialect, webhook: Webhook, told: Told) -> str:
+def recalled(session: Session, dialect: Dialect, webhook: Webhook, told: Told) -> str:
     """Return what a dialect has learnt about what an event is about; nothing if it has not, or doesn't learn."""
     subject = dialect.subject(told) if isinstance(dialect, Remembering) else None
     return remembered.recall(session, webhook.id, subject) if subject else ""

@@ -10,6 +10,7 @@ from fastapi.templating import Jinja2Templates
 from markupsafe import Markup, escape
 
 from lockgate.access.principals import Principal, current_caller
+from lockgate.access.roles import Permission
 from lockgate.access.session_tokens import form_token
 from lockgate.errors import LockgateError, Unauthenticated
 from lockgate.server import failures
@@ -64,7 +65,9 @@ class Drawing:
         session = session_of(request)
         # Without a session there is no form: who a proxy signed in can't sign out here.
         csrf = form_token(session) if session else ""
-        context = {"prefix": self._prefix, "csrf": csrf, "caller": _caller(), **shown}
+        caller = _caller()
+        tells = caller is not None and caller.may_somewhere(Permission.GOVERN)
+        context = {"prefix": self._prefix, "csrf": csrf, "caller": caller, "tells": tells, **shown}
         return _templates.TemplateResponse(request, template, context, status, headers=HEADERS)
 
     def failure(self, request: Request, error: LockgateError) -> Response:

@@ -48,6 +48,8 @@ from lockgate.server.once_in_mlflow import check_key, make_once
 from lockgate.workflow.stores import stores
 
 _logger = logging.getLogger("lockgate.server")
+#: Functions of MLflow's that do nothing but read what was sent.
+_READING = frozenset({_get_request_message.__name__, "from_proto"})
 
 
 def governed_mlflow() -> FastAPI:
@@ -161,7 +163,10 @@ def _unforeseen(error: Exception) -> flask.Response | HTTPException:
         return _answer(BadInput("The body of this call must be a JSON object."))
     if _while_reading(error):
         return _answer(
-            BadInput("A value of this call is of another type than the call takes, such as a list for a number.")
+            BadInput(
+                "A value of this call is of another type than the call takes, such as a list for a number, or is none "
+                "of those that it knows."
+            )
         )
     _logger.exception("MLflow's %s failed", flask.request.endpoint, exc_info=error)
     return _answer(LockgateError("Something went wrong inside MLflow. The server's log says what."))
@@ -176,8 +181,8 @@ def _may_be_object(body: object) -> bool:
 
 
 def _while_reading(error: Exception) -> bool:
-    """Say whether MLflow had not come further than making a message of what was sent."""
-    return any(frame.name == _get_request_message.__name__ for frame in traceback.extract_tb(error.__traceback__))
+    """Say whether MLflow had not come further than making a message of what was sent, and values of the message."""
+    return any(frame.name in _READING for frame in traceback.extract_tb(error.__traceback__))
 
 
 # Handlers that go past the stores

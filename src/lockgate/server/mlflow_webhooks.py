@@ -1,5 +1,6 @@
 """MLflow's own webhooks, whose API stays MLflow's: what it would send from a thread pool comes from the outbox."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from mlflow.entities.webhook import Webhook, WebhookEvent, WebhookTestResult
@@ -12,7 +13,7 @@ from lockgate.access.principals import current_caller
 from lockgate.database.secret_key import secret_key
 from lockgate.delivery.addresses import Allowed, check_url
 from lockgate.delivery.spoken import dialect
-from lockgate.errors import Conflict, NotFound
+from lockgate.errors import BadInput, Conflict, NotFound
 from lockgate.registry import mlflow_webhooks
 from lockgate.registry.mlflow_tables import webhooks as table
 from lockgate.registry.transaction import reading, told_by_mlflow
@@ -50,8 +51,21 @@ def _test(webhook: Webhook, event: WebhookEvent | None = None) -> WebhookTestRes
             found = mlflow_webhooks.load(session, webhook.webhook_id)
         if found is None:
             raise NotFound(f"Webhook with ID {webhook.webhook_id} not found.")
-        answer = send_to(house, found, _name(event) if event else None, current_caller().base_url)
+        wanted = _to_try(found.events if event is None else (_name(event),))
+        answer = send_to(house, found, wanted, current_caller().base_url)
     return WebhookTestResult(answer.is_success, answer.status, None, answer.error or None)
+
+
+def _to_try(events: Sequence[str]) -> str:
+    """Return the first of some events that we tell."""
+    told = dialect(mlflow_webhooks.DIALECT).EVENTS
+    found = next((name for name in events if name in told), None)
+    if found is None:
+        raise BadInput(
+            f"MLflow sends {', '.join(events)} by itself when it happens, and Lockgate has no example of it to send. "
+            "Try the webhook out with an event of a model or a prompt: `event`."
+        )
+    return found
 
 
 def _name(event: WebhookEvent) -> str:

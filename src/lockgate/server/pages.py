@@ -1,4 +1,4 @@
-"""The pages: a request with what it still needs, the history of a model, and those to sign in."""
+"""The pages: a request with what it still needs, the history of a model, webhooks, and those to sign in."""
 
 from datetime import UTC, datetime
 
@@ -17,6 +17,7 @@ from lockgate.server.calls import PageToken, in_workspace
 from lockgate.server.drawing import WEB, Drawing
 from lockgate.server.provider_pages import ProviderPages
 from lockgate.server.sign_in_pages import SignInPages
+from lockgate.server.webhook_pages import WebhookPages
 from lockgate.settings import WorkerSettings
 from lockgate.wire.words import RowId
 from lockgate.workflow import look
@@ -39,6 +40,7 @@ def pages(
     signing_in = SignInPages(settings, engine, identity, drawing)
     router.include_router(signing_in.router())
     router.include_router(ProviderPages(settings, engine, identity, authentication, signing_in).router())
+    router.include_router(WebhookPages(settings, drawing).router())
 
     @router.get("/requests", dependencies=[Depends(in_workspace)])
     def requests_page(request: Request, page_token: PageToken = None) -> Response:

@@ -130,8 +130,7 @@ def update(body: UpdateBody, house: House, caller: Calling) -> Json:
     if body.status is not None:
         changes["status"] = _STATUS[body.status]
     if body.http_url_spec is not None or body.job_spec is not None:
-        spec = _http(body.http_url_spec, body.job_spec)
-        changes |= {"url": spec.url, "verify_certificate": spec.enable_ssl_verification, "secrets": _secrets(spec)}
+        changes |= _changes(_http(body.http_url_spec, body.job_spec))
     return {"webhook": _view(webhooks.change(house, caller, body.id, **changes))}
 
 
@@ -169,6 +168,19 @@ def _http(spec: HttpUrlSpec | None, job: Json | None) -> HttpUrlSpec:
 def _secrets(spec: HttpUrlSpec) -> Secrets:
     settings = {"authorization": spec.authorization} if spec.authorization else {}
     return Secrets((spec.secret,) if spec.secret else (), settings)
+
+
+def _changes(spec: HttpUrlSpec) -> Json:
+    """Return what a spec changes: only what it names. Databricks' clients take a secret away by an empty one."""
+    changes: Json = {"url": spec.url}
+    if "enable_ssl_verification" in spec.model_fields_set:
+        changes["verify_certificate"] = spec.enable_ssl_verification
+    given = _secrets(spec)
+    if spec.authorization is not None:
+        changes["settings"] = given.settings
+    if spec.secret is not None:
+        changes["signing"] = given.signing
+    return changes
 
 
 def _view(webhook: Webhook) -> Json:

@@ -6,13 +6,18 @@ from fastapi import Query
 
 from lockgate.database.deliveries import Attempted, Delivery, State
 from lockgate.database.webhooks import Status, Webhook
+from lockgate.delivery.spoken import spoken
+from lockgate.events.dialect import Call
 from lockgate.server.calls import Calling, House, PageSize, PageToken
 from lockgate.server.once import OnceRouter
 from lockgate.server.paging import Listing
 from lockgate.wire.webhooks import (
     AttemptView,
+    CallView,
     DeliveryList,
     DeliveryView,
+    DialectList,
+    DialectView,
     NewWebhookView,
     SecretBody,
     StateText,
@@ -22,9 +27,12 @@ from lockgate.wire.webhooks import (
     WebhookList,
     WebhookPatch,
     WebhookView,
+    WholeDeliveryView,
 )
 from lockgate.wire.words import RowId
 from lockgate.workflow import deliveries, webhook_example, webhooks
+from lockgate.workflow.deliveries import Shown
+from lockgate.workflow.shown import address, has_secret_url
 from lockgate.workflow.webhooks import Wanted
 
 router = OnceRouter()
@@ -94,6 +102,22 @@ def try_webhook(webhook_id: str, house: House, caller: Calling, body: TestBody |
     return TestView(status=answer.status, error=answer.error, milliseconds=answer.milliseconds)
 
 
+@router.get("/dialects")
+def list_dialects() -> DialectList:
+    """List the dialects that this server speaks."""
+    return DialectList(
+        dialects=[
+            DialectView(
+                name=name,
+                events=list(one.EVENTS),
+                secret_settings=sorted(setting.name for setting in one.SETTINGS if setting.is_secret),
+                url_is_secret=has_secret_url(name),
+            )
+            for name, one in sorted(spoken().items())
+        ]
+    )
+
+
 @router.get("/deliveries")
 def list_deliveries(
     house: House,
@@ -113,6 +137,12 @@ def list_deliveries(
     )
 
 
+@router.get("/deliveries/{delivery_id}")
+def show_delivery(delivery_id: RowId, house: House, caller: Calling) -> WholeDeliveryView:
+    """Show a delivery, with the call as it would be made now."""
+    return _whole(deliveries.show(house, caller, delivery_id))
+
+
 @router.post("/deliveries/{delivery_id}/redeliver")
 def redeliver(delivery_id: RowId, house: House, caller: Calling) -> DeliveryView:
     """Deliver something once more, under the same id."""
@@ -123,7 +153,7 @@ def _webhook(webhook: Webhook, settings: dict[str, str]) -> WebhookView:
     return WebhookView(
         id=webhook.id,
         dialect=webhook.dialect,
-        url=webhook.url,
+        url=address(webhook.dialect, webhook.url),
         events=list(webhook.events),
         models=webhook.models,
         description=webhook.description,
@@ -158,3 +188,16 @@ def _delivery(delivery: Delivery, attempts: list[Attempted]) -> DeliveryView:
         created_at=delivery.created_at,
         finished_at=delivery.finished_at,
     )
+
+
+def _whole(shown: Shown) -> WholeDeliveryView:
+    return WholeDeliveryView(
+        **_delivery(shown.delivery, list(shown.attempted)).model_dump(),
+        call=_call(shown.drawn.call) if shown.drawn.call else None,
+        why_no_call=shown.drawn.why_not,
+    )
+
+
+def _call(call: Call) -> CallView:
+    body = call.body.decode("utf-8", "replace")
+    return CallView(method=call.method, url=call.url, headers=dict(call.headers), body=body)

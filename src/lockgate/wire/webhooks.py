@@ -51,7 +51,7 @@ class SecretBody(Body):
 
 
 class WebhookView(BaseModel):
-    """Who is told of what. Its secrets are never shown: secret settings are dots."""
+    """Who is told of what. Its secrets are never shown: secret settings are dots, and most of a chat's URL."""
 
     id: str
     dialect: str
@@ -79,6 +79,21 @@ class WebhookList(BaseModel):
     """Webhooks."""
 
     webhooks: list[WebhookView]
+
+
+class DialectView(BaseModel):
+    """How webhooks can be told, of what, and which of a webhook's settings are then secret."""
+
+    name: str
+    events: list[str]
+    secret_settings: list[str]
+    url_is_secret: bool
+
+
+class DialectList(BaseModel):
+    """The dialects that the server speaks."""
+
+    dialects: list[DialectView]
 
 
 class TestBody(Body):
@@ -117,6 +132,22 @@ class DeliveryView(BaseModel):
     attempts: list[AttemptView]
     created_at: Time
     finished_at: Time | None
+
+
+class CallView(BaseModel):
+    """A call as it would be made now, with dots in place of what is secret."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: str
+
+
+class WholeDeliveryView(DeliveryView):
+    """A delivery with its call; null if it can't be drawn, and why."""
+
+    call: CallView | None
+    why_no_call: str
 
 
 class DeliveryList(BaseModel):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy.orm import Session
 
 from lockgate.access.principals import Caller
-from lockgate.access.roles import EVERY_MODEL
+from lockgate.access.roles import EVERY_MODEL, Permission
 from lockgate.database import deliveries, webhooks
 from lockgate.database.deliveries import Attempted, Delivery, State
 from lockgate.database.engine import now
@@ -13,8 +13,9 @@ from lockgate.database.webhooks import Status, Webhook
 from lockgate.errors import Conflict, NotFound
 from lockgate.registry import mlflow_webhooks
 from lockgate.registry.transaction import reading, transaction
+from lockgate.workflow.drawn import Drawn, draw
 from lockgate.workflow.stores import Stores
-from lockgate.workflow.webhooks import maintains, maintains_models
+from lockgate.workflow.webhooks import maintains, maintains_models, put_on_record
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,22 @@ class Page:
 
     made: tuple[tuple[Delivery, list[Attempted]], ...]
     next_before: int | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A delivery with all there is to see of it: what was attempted, and the call as it would be made now."""
+
+    delivery: Delivery
+    webhook: Webhook
+    attempted: tuple[Attempted, ...]
+    drawn: Drawn
+
+
+def receivers_of(stores: Stores, caller: Caller) -> list[Webhook]:
+    """Return the webhooks, ours and MLflow's, whose deliveries the caller may see."""
+    with reading(stores.registry.engine) as session:
+        return _theirs(session, stores, caller)
 
 
 def delivered(
@@ -42,7 +59,7 @@ def delivered(
     with reading(stores.registry.engine) as session:
         theirs = [one.id for one in _theirs(session, stores, caller) if webhook_id in (None, one.id)]
         found = deliveries.newest(session, theirs, state, before_id, limit + 1)
-        shown = [one for one in found[:limit] if maintains_models(caller, one.model or EVERY_MODEL)]
+        shown = [one for one in found[:limit] if _may_know(caller, one)]
         attempted = deliveries.attempted(session, [one.id for one in shown])
     return Page(
         tuple((one, attempted.get(one.id, [])) for one in shown),
@@ -61,15 +78,42 @@ def redeliver(stores: Stores, caller: Caller, delivery_id: int) -> tuple[Deliver
         Conflict: if its webhook gets nothing now.
     """
     with transaction(stores.registry.engine) as session:
-        found = deliveries.find(session, delivery_id)
-        to = next((one for one in _theirs(session, stores, caller) if found and one.id == found.webhook_id), None)
-        if found is None or to is None or not maintains_models(caller, found.model or EVERY_MODEL):
-            raise NotFound(f"There is no delivery {delivery_id}. `lockgate deliveries` lists them.")
+        found, to = _find(session, stores, caller, delivery_id)
         if to.status is not Status.ACTIVE:
             raise Conflict(f"Webhook {to.id} is {to.status}, so nothing is delivered to it. Make it active first.")
         deliveries.again(session, found, now(session))
+        # Once that is committed, who delivers is woken.
+        put_on_record(session, caller, to, after={"webhook_id": to.id, "redelivered": found.id})
         attempted = deliveries.attempted(session, [found.id]).get(found.id, [])
         return replace(found, state=State.WAITING, finished_at=None), attempted
+
+
+def show(stores: Stores, caller: Caller, delivery_id: int) -> Shown:
+    """Return a delivery with its attempts and its call, drawn again.
+
+    Raises:
+        NotFound: if there is no such delivery to a webhook that the caller maintains.
+    """
+    engine = stores.registry.engine
+    with reading(engine) as session:
+        found, to = _find(session, stores, caller, delivery_id)
+        attempted = deliveries.attempted(session, [found.id]).get(found.id, [])
+        return Shown(found, to, tuple(attempted), draw(session, engine, found, to))
+
+
+def _find(session: Session, stores: Stores, caller: Caller, delivery_id: int) -> tuple[Delivery, Webhook]:
+    found = deliveries.find(session, delivery_id)
+    to = next((one for one in _theirs(session, stores, caller) if found and one.id == found.webhook_id), None)
+    if found is None or to is None or not _may_know(caller, found):
+        raise NotFound(f"There is no delivery {delivery_id}. `lockgate deliveries` lists them.")
+    return found, to
+
+
+def _may_know(caller: Caller, delivery: Delivery) -> bool:
+    """Say whether somebody maintains what a delivery is about: its model, whose name is no pattern, or all of them."""
+    if not delivery.model:
+        return maintains_models(caller, EVERY_MODEL)
+    return caller.principal.may(Permission.GOVERN, delivery.model)
 
 
 def _theirs(session: Session, stores: Stores, caller: Caller) -> list[Webhook]:

@@ -32,14 +32,15 @@ from lockgate.events.settings import check_settings, secret_among
 from lockgate.registry import mlflow_webhooks
 from lockgate.registry.listeners import begin_to_tell
 from lockgate.registry.transaction import reading, transaction
+from lockgate.workflow.shown import SHOWN, address, has_secret_url
 from lockgate.workflow.stores import Stores
 
 _MAY = (Permission.GOVERN,)
 _MAX_URL = 2000
 #: How many webhooks one principal can have made.
 _MOST_OF_ONE = 100
-#: In place of what is secret.
-SHOWN = "..."
+#: What is changed of a webhook's secrets, beside its other fields.
+_SECRETS = frozenset({"settings", "signing"})
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def create(stores: Stores, caller: Caller, wanted: Wanted) -> Webhook:
             created_by=caller.principal.name,
         )
         webhooks.add(session, new, caller.principal.id)
-        _record(session, caller, new, after=_told(new))
+        put_on_record(session, caller, new, after=_told(new))
         return new
 
 
@@ -111,8 +112,9 @@ def change(stores: Stores, caller: Caller, webhook_id: str, **changes: Any) -> W
         stores: The stores.
         caller: Who changes it.
         webhook_id: Which.
-        **changes: Fields of `Wanted`, but for the dialect; or, in place of `secrets`, only its `settings`. A webhook
-            that had failed and is active again gets what has waited for it.
+        **changes: Fields of `Wanted`, but for the dialect; in place of `secrets`, `settings` and what calls are
+            signed with (`signing`), either or both. Dots where something secret was shown keep it. A webhook that had
+            failed and is active again gets what has waited for it.
 
     Returns:
         The webhook as it is now.
@@ -131,12 +133,13 @@ def change(stores: Stores, caller: Caller, webhook_id: str, **changes: Any) -> W
         found = _find(session, stores, caller, webhook_id)
         at_rest = receivers.webhooks_at_rest(engine)
         before = _wanted(found, receivers.opened(found, at_rest))
+        changes = _without_shown_url(before, changes)
         _check_stays_secret(before, changes)
         after = _changed(before, changes)
         _check(after)
         _check_may(caller, after.models)
         at = now(session)
-        values = {name: value for name, value in changes.items() if name not in ("secrets", "settings")}
+        values = {name: value for name, value in changes.items() if name not in _SECRETS}
         if after.secrets != before.secrets:
             values["secret"] = receivers.sealed(after.secrets, at_rest)
         if after.status is not before.status:
@@ -146,7 +149,7 @@ def change(stores: Stores, caller: Caller, webhook_id: str, **changes: Any) -> W
         changed = _find(session, stores, caller, webhook_id)
         if changed.models != found.models:
             deliveries.give_up(session, webhook_id, lambda model: changed.covers(model or None), at)
-        _record(session, caller, changed, before=_told(found), after=_told(changed))
+        put_on_record(session, caller, changed, before=_told(found), after=_told(changed))
         return changed
 
 
@@ -175,7 +178,7 @@ def rotate(
         webhooks.lock(session, webhook_id)
         before = receivers.opened(_find(session, stores, caller, webhook_id), receivers.webhooks_at_rest(engine))
         signing = (new, *(() if drop_earlier else before.signing[:1])) if new else before.signing[:1]
-        return change(stores, caller, webhook_id, secrets=replace(before, signing=signing)), new
+        return change(stores, caller, webhook_id, signing=signing), new
 
 
 def remove(stores: Stores, caller: Caller, webhook_id: str) -> None:
@@ -190,7 +193,7 @@ def remove(stores: Stores, caller: Caller, webhook_id: str) -> None:
         deliveries.forget(session, webhook_id)
         remembered.forget(session, webhook_id)
         webhooks.remove(session, webhook_id)
-        _record(session, caller, found, before=_told(found))
+        put_on_record(session, caller, found, before=_told(found))
 
 
 def find(stores: Stores, caller: Caller, webhook_id: str) -> Webhook:
@@ -249,7 +252,14 @@ def _find(session: Session, stores: Stores, caller: Caller, webhook_id: str) -> 
 
 def _kept(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
     """Return settings as they are changed: who sends back the dots that they were shown keeps what was secret."""
-    return {name: before.get(name, value) if value == SHOWN else value for name, value in after.items()}
+    kept = {name: before.get(name) if value == SHOWN else value for name, value in after.items()}
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def _without_shown_url(before: Wanted, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return changes without a URL that is given back as it was shown."""
+    is_shown = changes.get("url") == address(before.dialect, before.url)
+    return {name: value for name, value in changes.items() if name != "url" or not is_shown}
 
 
 def _check_stays_secret(before: Wanted, changes: Mapping[str, Any]) -> None:
@@ -259,23 +269,30 @@ def _check_stays_secret(before: Wanted, changes: Mapping[str, Any]) -> None:
     """
     is_elsewhere = changes.get("url", before.url) != before.url
     is_laxer = before.verify_certificate and not changes.get("verify_certificate", True)
-    if "secrets" in changes or not (is_elsewhere or is_laxer):
+    if not (is_elsewhere or is_laxer):
         return
-    given = changes.get("settings", dict.fromkeys(before.secrets.settings, SHOWN))
-    kept = {name for name, value in given.items() if value == SHOWN}
-    if names := sorted(secret_among(dialect(before.dialect).SETTINGS, kept)):
+    settings = before.secrets.settings
+    given = changes.get("settings", dict.fromkeys(settings, SHOWN))
+    secret = secret_among(dialect(before.dialect).SETTINGS, settings.keys())
+    kept = [name for name in secret if given.get(name) == SHOWN]
+    if "url" not in changes and has_secret_url(before.dialect):
+        kept.append("url")
+    if kept:
         raise BadInput(
-            f"What is secret was given for the webhook's present address. Give {', '.join(names)} again, in `settings`."
+            "What is secret was given for the webhook's present address, and its certificate. "
+            f"Give {', '.join(sorted(kept))} again in the same call."
         )
 
 
 def _changed(before: Wanted, changes: Mapping[str, Any]) -> Wanted:
     """Return a webhook as it is wanted once it is changed; see `change`."""
-    changes = dict(changes)
+    secrets = before.secrets
     if "settings" in changes:
-        settings = _kept(before.secrets.settings, changes.pop("settings"))
-        changes["secrets"] = replace(before.secrets, settings=settings)
-    return replace(before, **changes)
+        secrets = replace(secrets, settings=_kept(secrets.settings, changes["settings"]))
+    if "signing" in changes:
+        secrets = replace(secrets, signing=changes["signing"])
+    others = {name: value for name, value in changes.items() if name not in _SECRETS}
+    return replace(before, secrets=secrets, **others)
 
 
 def _of_another_status(before: Status, at: datetime) -> dict[str, Any]:
@@ -362,13 +379,22 @@ def _told(webhook: Webhook) -> dict[str, Any]:
     }
 
 
-def _record(
+def put_on_record(
     session: Session,
     caller: Caller,
     webhook: Webhook,
     before: Mapping[str, Any] | None = None,
     after: Mapping[str, Any] | None = None,
 ) -> None:
+    """Put on record what somebody has made of a webhook, or of what is delivered to it.
+
+    Args:
+        session: The transaction.
+        caller: Who.
+        webhook: The webhook.
+        before: What the audit log tells of how it was.
+        after: What it tells of how it is now.
+    """
     entry = AuditEntry(
         EventType.WEBHOOK_CHANGED,
         caller.principal.name,
