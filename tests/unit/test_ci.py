@@ -88,7 +88,7 @@ def test_what_each_state_is_to_who_waits(state: str, approved: bool | None, prom
 
 
 def test_a_dotenv_file() -> None:
-    assert as_dotenv(deployable(HOLDER)) == (
+    assert as_dotenv(deployable(HOLDER), "MODEL") == (
         "MODEL_NAME=fraud detector\nMODEL_VERSION=3\nMODEL_TARGET=alias:champion\n"
         "MODEL_URI=models:/fraud detector/3\nMODEL_SOURCE=s3://models/1/model\nMODEL_DIGEST=\n"
     )
@@ -99,7 +99,7 @@ def test_a_dotenv_file() -> None:
 )
 def test_what_a_dotenv_file_would_change_is_refused(name: str) -> None:
     with pytest.raises(BadInput, match="--format json"):
-        as_dotenv(deployable({**HOLDER, "model": name}))
+        as_dotenv(deployable({**HOLDER, "model": name}), "MODEL")
 
 
 def test_outputs_for_github_hold_whatever_the_values_hold() -> None:
@@ -197,7 +197,7 @@ def test_waiting_for_files_to_be_hashed_has_an_end(monkeypatch: pytest.MonkeyPat
 
 def test_a_jobs_token_is_asked_for_anew_before_it_ends() -> None:
     now = [0.0]
-    with Receiver(status(200, b'{"value": "of-this-job"}')) as github, Receiver(status(200, b"{}")) as server:
+    with Receiver(answers(200, b'{"value": "of-this-job"}')) as github, Receiver(answers(200, b"{}")) as server:
         auth = JobToken(f"{github.url}?v=2", "shown", "lockgate", lambda: now[0])
         with httpx.Client(auth=auth) as client:
             for moment in (0.0, 60.0, 119.0, 121.0, 122.0):

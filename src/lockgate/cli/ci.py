@@ -1,6 +1,7 @@
 """`lockgate ci`: what a pipeline asks and says on the way from a trained version to a deployed one."""
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -16,11 +17,12 @@ from lockgate.cli.ci_wait import Goal, newest_request
 from lockgate.cli.duration import Duration
 from lockgate.cli.job import job_url
 from lockgate.cli.models import metrics_option
-from lockgate.cli.output import command, connect, say, show_json
+from lockgate.cli.output import command, connect, fail, say, show_json
 from lockgate.cli.patience import until_answered
 from lockgate.cli.progress import Progress
 from lockgate.cli.waiting import call_when_hashed
 from lockgate.client.connection import Connection
+from lockgate.client.job_token import JobToken
 from lockgate.errors import LockgateError, NotFound, Refused
 
 #: For how long to go on trying to report what a command came to, in seconds: the work is done, and would be lost.
@@ -36,6 +38,12 @@ _UNTIL = click.option(
     show_default=True,
     help="What to wait for.",
 )
+
+
+def _prefix(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]{0,50}", value):
+        raise click.BadParameter(f"{value!r} begins no names of variables: write capital letters, such as DEPLOY")
+    return value
 
 
 @click.group()
@@ -177,9 +185,16 @@ def check(
 @click.argument("model")
 @click.argument("target")
 @click.option("--format", "form", type=click.Choice(["env", "json", "version"]), default="env", show_default=True)
+@click.option(
+    "--prefix",
+    default="MODEL",
+    show_default=True,
+    callback=_prefix,
+    help="What the names in a dotenv file begin with. GitLab prefers a variable of the pipeline of the same name.",
+)
 @click.option("--github-output", is_flag=True, help="Also write outputs of the step, to the file $GITHUB_OUTPUT.")
 @command
-def deployed(model: str, target: str, form: str, github_output: bool, as_json: bool) -> None:
+def deployed(model: str, target: str, form: str, prefix: str, github_output: bool, as_json: bool) -> None:
     """Print what TARGET of MODEL holds now: the version to deploy.
 
     \b
@@ -198,13 +213,29 @@ def deployed(model: str, target: str, form: str, github_output: bool, as_json: b
         )
     values = deployable(holder)
     # Made before anything is written: what can't be said is not half said.
-    text = as_dotenv(values) if form == "env" and not as_json else f"{holder['version']}\n"
+    text = as_dotenv(values, prefix) if form == "env" and not as_json else f"{holder['version']}\n"
     if github_output:
         _write_github_output(values)
     if as_json or form == "json":
         show_json(holder)
     else:
         click.echo(text, nl=False)
+
+
+@ci.command()
+def token() -> None:
+    """Print the token of this job of GitHub Actions, for the mlflow client: as MLFLOW_TRACKING_TOKEN.
+
+    Whom it is for, LOCKGATE_OIDC_AUDIENCE says. It lasts five minutes; `lockgate` commands need none, they ask
+    themselves.
+    """
+    try:
+        found = JobToken.from_environment(os.environ)
+        if found is None:
+            raise click.UsageError("Set LOCKGATE_OIDC_AUDIENCE: whom the token is for, as the identity file says.")
+        click.echo(found.new())
+    except LockgateError as error:
+        fail(error)
 
 
 _UNDECIDED = {

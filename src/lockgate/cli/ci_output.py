@@ -29,11 +29,12 @@ def deployable(holder: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def as_dotenv(values: Mapping[str, str]) -> str:
+def as_dotenv(values: Mapping[str, str], prefix: str) -> str:
     """Return a dotenv file: `MODEL_NAME=fraud` and so on.
 
     Args:
         values: What a deployment has to know.
+        prefix: What the names begin with.
 
     Raises:
         BadInput: if a value is one that a dotenv file can't carry unchanged.
@@ -44,7 +45,7 @@ def as_dotenv(values: Mapping[str, str]) -> str:
                 f"The {name} {value[:300]!r} holds characters that a dotenv file does not carry unchanged: it has no "
                 "quotes. Use --format json."
             )
-    return "".join(f"MODEL_{name.upper()}={value}\n" for name, value in values.items())
+    return "".join(f"{prefix}_{name.upper()}={value}\n" for name, value in values.items())
 
 
 def as_github_output(

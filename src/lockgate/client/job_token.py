@@ -52,11 +52,16 @@ class JobToken(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Put the token into a request."""
         if not self._token or self._clock() - self._since >= _KEPT_SECONDS:
-            self._token, self._since = self._new(), self._clock()
+            self._token, self._since = self.new(), self._clock()
         request.headers["Authorization"] = f"Bearer {self._token}"
         yield request
 
-    def _new(self) -> str:
+    def new(self) -> str:
+        """Return a new token.
+
+        Raises:
+            Unauthenticated: if the platform gives none.
+        """
         try:
             # A client of its own: the server's certificate is not the platform's.
             given = httpx.get(self._url, headers={"Authorization": f"Bearer {self._bearer}"}, timeout=_TIMEOUT_SECONDS)
