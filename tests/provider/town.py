@@ -93,11 +93,11 @@ class Town:
 
 
 @contextmanager
-def town(folder: Path, backend: str) -> Iterator[Town]:
+def town(folder: Path, backend: str, **environment: str) -> Iterator[Town]:
     """Open a town."""
     ports = free_port(), free_port()
     file = folder / "identity.yaml"
-    house = House(folder, backend, "--identity", str(file), environment={"ACME_SECRET": CLIENT_SECRET})
+    house = House(folder, backend, "--identity", str(file), environment={"ACME_SECRET": CLIENT_SECRET, **environment})
     back = [f"{house.uri}/lockgate/sign-in/callback"]
     with provider(ports[0], back, PEOPLE) as acme, provider(ports[1], back, {}) as platform:
         text = FILE.format(

@@ -19,6 +19,7 @@ _COMMANDS = {
     "lift": ("requests:lift", "Lift the rejection of a request."),
     "promote": ("requests:promote", "Carry out an approved promotion request."),
     "check": ("models:check", "Report what CI found about a version."),
+    "ci": ("ci:ci", "In a pipeline: ask, wait for the decision, report checks, read what to deploy."),
     "evaluate": ("evaluate:evaluate", "Evaluate a version beside the incumbent, and report it as a check."),
     "rollback": ("models:rollback", "Return a target to the version that served before."),
     "hold": ("safety:hold", "Keep a version from being promoted."),

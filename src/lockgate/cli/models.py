@@ -20,6 +20,11 @@ def _metric(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
     return metrics
 
 
+metrics_option = click.option(
+    "--metric", "metrics", multiple=True, metavar="NAME=NUMBER", callback=_metric, help="May be repeated."
+)
+
+
 @click.command()
 @click.argument("model")
 @click.argument("version")
@@ -28,7 +33,7 @@ def _metric(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 @click.option("--summary", help="What was found, for people.")
 @click.option("--url", help="Where to read more.")
 @click.option("--evidence", metavar="DIGEST", help="Digest of the evidence that was checked; no other is reported on.")
-@click.option("--metric", "metrics", multiple=True, metavar="NAME=NUMBER", callback=_metric, help="May be repeated.")
+@metrics_option
 @command
 def check(
     model: str,

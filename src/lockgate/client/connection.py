@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from lockgate.client.job_token import JobToken
 from lockgate.errors import (
     AlreadyExists,
     BadInput,
@@ -53,8 +54,9 @@ class Connection:
     Args:
         uri: The server: what `MLFLOW_TRACKING_URI` says.
         environment: Where the credentials come from: `MLFLOW_TRACKING_TOKEN`, or `MLFLOW_TRACKING_USERNAME` and
-            `MLFLOW_TRACKING_PASSWORD`; `MLFLOW_WORKSPACE`, `MLFLOW_TRACKING_INSECURE_TLS` and
-            `MLFLOW_TRACKING_SERVER_CERT_PATH` mean what they mean to `mlflow`.
+            `MLFLOW_TRACKING_PASSWORD`; before these, in a job of GitHub's, `LOCKGATE_OIDC_AUDIENCE`.
+            `MLFLOW_WORKSPACE`, `MLFLOW_TRACKING_INSECURE_TLS` and `MLFLOW_TRACKING_SERVER_CERT_PATH` mean what they
+            mean to `mlflow`.
     """
 
     def __init__(self, uri: str, environment: Mapping[str, str] = os.environ) -> None:
@@ -167,6 +169,9 @@ def _is_worth_repeating(response: httpx.Response) -> bool:
 
 
 def _credentials(environment: Mapping[str, str]) -> httpx.Auth | None:
+    job = JobToken.from_environment(environment)
+    if job is not None:
+        return job
     token = environment.get("MLFLOW_TRACKING_TOKEN", "").strip()
     if any(character.isspace() for character in token):
         raise BadInput("MLFLOW_TRACKING_TOKEN holds more than one word: it is one token and nothing else.")
@@ -193,9 +198,10 @@ def _headers(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _error(response: httpx.Response, uri: str) -> LockgateError:
+    otherwise = Unreachable if response.status_code in _AWAY else LockgateError
     try:
         body = response.json()
-        kind = _ERRORS.get(body["error_code"], LockgateError)
+        kind = _ERRORS.get(body["error_code"], otherwise)
         return kind(body["message"], **(body.get("details") or {}))
     except (ValueError, KeyError, TypeError):
-        return LockgateError(f"{uri} answered {response.status_code} and nothing that Lockgate would: is it one?")
+        return otherwise(f"{uri} answered {response.status_code} and nothing that Lockgate would: is it one?")

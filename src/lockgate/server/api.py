@@ -17,7 +17,7 @@ from lockgate.server.calls import Calling, Comment, House, PageSize, PageToken, 
 from lockgate.server.once import OnceRoute
 from lockgate.server.paging import Listing
 from lockgate.wire.errors import ErrorView
-from lockgate.wire.models import DecisionView, HistoryView, RollbackBody
+from lockgate.wire.models import DecisionView, HistoryView, HolderView, RollbackBody
 from lockgate.wire.policies import (
     PolicyBody,
     PolicyChangeList,
@@ -54,6 +54,7 @@ from lockgate.workflow import (
     break_glass,
     checks,
     freezes,
+    holding,
     holds,
     look,
     policies,
@@ -276,6 +277,12 @@ def history(
     wanted = Target.parse(target) if target is not None else None
     found = model_history(house, name, wanted, at)
     return HistoryView(model=name, history=[view.tenure(tenure, caller.base_url) for tenure in found])
+
+
+@api.get("/models/{name}/holder")
+def holder(name: str, house: House, caller: Calling, target: str) -> HolderView:
+    """Say which version a target holds now, by which decision, and where it comes from."""
+    return view.holder(holding.holder(house, name, Target.parse(target)), caller.base_url)
 
 
 # Policies

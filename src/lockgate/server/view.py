@@ -16,7 +16,7 @@ from lockgate.evidence.record import Evidence
 from lockgate.gates.judge import Check
 from lockgate.reviews.standing import Review
 from lockgate.wire.audit import AuditVerification, AuditView
-from lockgate.wire.models import DecisionView, TenureView
+from lockgate.wire.models import DecisionView, HolderView, TenureView
 from lockgate.wire.policies import (
     FindingView,
     PolicyApprovalView,
@@ -33,6 +33,7 @@ from lockgate.wire.safety import BreakGlassView, FreezeView, HoldView
 from lockgate.workflow.audit_log import Verified
 from lockgate.workflow.case import Case
 from lockgate.workflow.decided import Decided
+from lockgate.workflow.holding import Holder
 from lockgate.workflow.replay import Judged
 from lockgate.workflow.simulate import Simulation
 
@@ -185,6 +186,26 @@ def tenure(held: Tenure, base_url: str) -> TenureView:
         request_url=f"{base_url}/lockgate/requests/{held.request_id}" if held.request_id is not None else None,
         reason=held.reason,
         model_deleted=held.model_deleted,
+    )
+
+
+def holder(found: Holder, base_url: str) -> HolderView:
+    """Show the version that a target holds."""
+    shown = tenure(found.tenure, base_url) if found.tenure else None
+    return HolderView(
+        model=found.model,
+        target=str(found.target),
+        version=str(found.version),
+        source=found.known.source,
+        run_id=found.known.run_id or None,
+        protected=found.protected,
+        how=shown.how if shown else "behind",
+        since=shown.from_ if shown else None,
+        by=shown.by if shown else None,
+        approved_by=shown.approved_by if shown else [],
+        evidence_digest=shown.evidence_digest if shown else None,
+        decision_id=shown.decision_id if shown else None,
+        request_url=shown.request_url if shown else None,
     )
 
 

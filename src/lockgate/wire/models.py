@@ -62,3 +62,24 @@ class HistoryView(BaseModel):
 
     model: str
     history: list[TenureView]
+
+
+class HolderView(BaseModel):
+    """The version that a target holds now."""
+
+    model: str
+    target: str
+    version: str
+    #: Where it was registered from, as MLflow has it.
+    source: str
+    run_id: str | None
+    #: Whether a rule protects the target.
+    protected: bool
+    #: The kind of decision that brought it there; `direct`, `adopted` or `behind` if none did.
+    how: str
+    since: Time | None
+    by: str | None
+    approved_by: list[str]
+    evidence_digest: str | None
+    decision_id: int | None
+    request_url: str | None

@@ -38,13 +38,20 @@ def model_history(stores: Stores, name: str, target: Target | None, at: datetime
         found = [
             replace(tenure, model_deleted=is_deleted)
             for model_id, is_deleted in called.items()
-            for tenure in _of_model(session, model_id, target)
+            for tenure in of_model(session, model_id, target)
         ]
     held = sorted(found, key=lambda tenure: tenure.since)
     return [tenure for tenure in held if at is None or tenure.lasted(at)]
 
 
-def _of_model(session: Session, model_id: str, target: Target | None) -> list[Tenure]:
+def of_model(session: Session, model_id: str, target: Target | None) -> list[Tenure]:
+    """Return who held the targets of one model, oldest first, with who approved it and on what evidence.
+
+    Args:
+        session: Reads.
+        model_id: The model's id.
+        target: Only this one.
+    """
     tenures = history.tenures(session, model_id, target)
     approved = _approved(session, tenures)
     return [_as_it_was(tenure, approved) for tenure in approved]
