@@ -48,6 +48,7 @@ bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, th
 	@$(BIN)/python -m bench.hashing $(if $(GIGABYTES),--gigabytes $(GIGABYTES))
 
 check: $(STAMP)  ## lint, types and the direction of imports
+	@! git grep -nE '^(<<<<<<<|>>>>>>>) ' || { echo 'A merge was not finished there.'; exit 1; }
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
