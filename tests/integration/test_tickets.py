@@ -140,6 +140,22 @@ def test_a_request_is_an_issue_that_is_moved_along_when_it_is_carried_out(
     assert receiver.requests[0].headers["authorization"].startswith("Basic ")
 
 
+def test_another_jira_is_not_sent_the_keys_of_the_first(
+    house: House, receiver: Receiver, tell: Callable[..., str]
+) -> None:
+    receiver.behaviour = plays_jira()
+    webhook = tell(dialect="jira", settings=JIRA)
+    model = house.new_model()
+    asked = house.ask(model, "1", TARGET)["id"]
+    until(lambda: paths(receiver) == [""])
+    with Receiver(plays_jira()) as other:
+        moved = {"url": other.url.removesuffix("/hook"), "settings": JIRA}
+        house.call("admin", "PATCH", f"/webhooks/{webhook}", moved)
+        house.call("sue", "POST", f"/requests/{asked}/reject", {"comment": "no"})
+        until(lambda: bool(other.requests))
+        assert paths(other)[0] == ""
+
+
 def test_each_request_has_an_issue_of_its_own_and_a_rejected_one_is_moved_along(
     house: House, receiver: Receiver, tell: Callable[..., str]
 ) -> None:

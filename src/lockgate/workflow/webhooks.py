@@ -149,6 +149,8 @@ def change(stores: Stores, caller: Caller, webhook_id: str, **changes: Any) -> W
         changed = _find(session, stores, caller, webhook_id)
         if changed.models != found.models:
             deliveries.give_up(session, webhook_id, lambda model: changed.covers(model or None), at)
+        if changed.url != found.url:
+            remembered.forget(session, webhook_id)  # What one receiver has answered, the next one doesn't know.
         put_on_record(session, caller, changed, before=_told(found), after=_told(changed))
         return changed
 
