@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup browser deployed demo test race crash walls bench check format clean
+.PHONY: help setup browser deployed demo test race crash arrive walls bench check format clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ race: $(STAMP)  ## 10,000 rounds of conflicting changes on three instances (ROUN
 
 crash: $(STAMP)  ## kill the server, and PostgreSQL, at each turn of three changes (POINTS=messages for each message, CHANGES=promotion for one)
 	@LOCKGATE_CRASH_POINTS=$(or $(POINTS),turns) $(if $(CHANGES),LOCKGATE_CRASH_CHANGES="$(CHANGES)") $(BIN)/python -m pytest -s tests/adversarial/test_crash_proxy.py
+
+arrive: $(STAMP)  ## deliver 10,000 events to receivers that fail in every way, and kill those who deliver 200 times (EVENTS=100 for each of 4 models, KILLS=10)
+	@LOCKGATE_DELIVERY_SCALE=2000 LOCKGATE_DELIVERY_EVENTS=$(or $(EVENTS),2500) LOCKGATE_DELIVERY_KILLS=$(or $(KILLS),200) $(BIN)/python -m pytest -s tests/adversarial/test_deliveries.py
 
 walls: $(STAMP)  ## take each wall out in turn and see that a test notices; writes docs/walls.md (ONLY=alias for some)
 	@$(BIN)/python -m tests.walls $(if $(ONLY),--only '$(ONLY)',--write)

@@ -5,6 +5,7 @@ answers for the accounts; ci is the pipeline's account; bot carries promotions o
 administers.
 """
 
+import functools
 import os
 import re
 import secrets
@@ -55,14 +56,33 @@ rules:
 """
 
 
-#: Each process that runs tests counts through ports of its own, so that none takes what another is about to use. They
-#: are below those that the system gives to clients.
-_FIRST_PORT = 20_000 + os.getpid() % 40 * 300
-_PORTS = cycle(range(_FIRST_PORT, _FIRST_PORT + 300))
+_FIRST_PORT, _PORTS_EACH, _PROCESSES = 20_000, 300, 40
+
+
+@functools.cache
+def _ports() -> Iterator[int]:
+    """Return the ports of this process, over and over: they are below those that the system gives to clients.
+
+    Each process that runs tests has ports of its own, so that none takes what another is about to use. Their first one
+    it keeps bound: that says whose they are.
+    """
+    for first in range(_FIRST_PORT, _FIRST_PORT + _PROCESSES * _PORTS_EACH, _PORTS_EACH):
+        claim = socket.socket()
+        try:
+            claim.bind(("127.0.0.1", first))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return cycle(range(first + 1, first + _PORTS_EACH))
+    raise AssertionError("too many processes run tests")
+
+
+_claims: list[socket.socket] = []
 
 
 def free_port() -> int:
-    for port in _PORTS:
+    for port in _ports():
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
