@@ -475,6 +475,55 @@ WALLS: Sequence[Wall] = (
         "        current_caller()\n        return None\n",
         ("tests/integration/test_visibility.py",),
     ),
+    Wall(
+        "deliveries are sent only to where they may go, whoever the name leads to the second time",
+        "delivery/sender.py",
+        "        if peer is None or not is_open(peer[0], self.allowed, self.host):\n",
+        "        if False:\n",
+        ("tests/adversarial/test_sending.py::test_a_name_that_leads_elsewhere_the_second_time",),
+    ),
+    Wall(
+        "who claimed a lane before writes nothing of it",
+        "database/deliveries.py",
+        "    if row is None or row.fence != lane.fence:\n",
+        "    if row is None:\n",
+        ("tests/integration/test_lanes.py",),
+    ),
+    Wall(
+        "what waits under a model's old name goes before what happens under its new one",
+        "delivery/fanout.py",
+        "        _follow_rename(session, told[-1].told)\n",
+        "",
+        ("tests/integration/test_lanes.py",),
+    ),
+    Wall(
+        "nobody's webhooks take all that a process can send",
+        "delivery/shares.py",
+        "maker for maker, lanes in makers.items() if lanes >= free",
+        "maker for maker in ()",
+        ("tests/adversarial/test_fair_shares.py",),
+    ),
+    Wall(
+        "only who maintains a webhook's models sees or changes it",
+        "workflow/webhooks.py",
+        "    if found is None or not maintains(caller, found):\n",
+        "    if found is None:\n",
+        ("tests/integration/test_webhooks.py::test_only_who_maintains_the_models_sets_up_who_is_told_of_them",),
+    ),
+    Wall(
+        "what is secret of a webhook is not sent to another address",
+        "workflow/webhooks.py",
+        "        _check_stays_secret(before, changes)\n",
+        "",
+        ("tests/integration/test_webhooks.py::test_what_is_secret_does_not_go_to_another_address",),
+    ),
+    Wall(
+        "a call is shown without having had its secrets",
+        "workflow/drawn.py",
+        "SHOWN if name in secret else value",
+        "value",
+        ("tests/integration/test_delivery_log.py::test_no_secret_is_in_what_is_shown",),
+    ),
 )
 
 

@@ -23,7 +23,7 @@ from lockgate.delivery.receivers import Secrets
 from lockgate.delivery.retention import Retention
 from lockgate.delivery.sender import Answer
 from lockgate.delivery.spoken import dialect
-from lockgate.delivery.steps import Job, Settings, Steps
+from lockgate.delivery.steps import Job, Made, Settings, Steps
 from lockgate.events.dialects.standard import new_secret
 from lockgate.events.event import EventType
 from lockgate.registry import mlflow_tables
@@ -56,27 +56,26 @@ class Post:
         while fan_out(self.engine, dialect):
             pass
 
-    def claim(self) -> list[Lane]:
-        with transaction(self.engine) as session:
-            at = now(session)
-            return deliveries.claim(session, at, at + FOREVER, 100, Busy())
+    def claim(self) -> list[tuple[Lane, list[Job]]]:
+        return self.steps.claim(100, Busy())
 
     def begin(self) -> tuple[Lane, Job]:
         """Claim the one lane in which something is due, and begin with it."""
-        [lane] = self.claim()
-        job = self.steps.first(lane)
-        assert job is not None
-        return lane, job
+        [(lane, jobs)] = self.claim()
+        return lane, jobs[0]
+
+    def follow(self, lane: Lane, job: Job, answer: Answer) -> list[Job]:
+        return self.steps.following(lane, [Made(job, answer, time.monotonic())], goes_on=True)
 
     def drain(self) -> list[str]:
         """Deliver all that is due; return what arrived, in order."""
         arrived = []
-        while lanes := self.claim():
-            for lane in lanes:
-                job = self.steps.first(lane)
-                while job is not None:
-                    arrived.append(job.delivery.message_id)
-                    job = self.steps.following(lane, job, OK, goes_on=True)
+        while claimed := self.claim():
+            for lane, jobs in claimed:
+                while jobs:
+                    arrived += [job.delivery.message_id for job in jobs]
+                    made = [Made(job, OK, time.monotonic()) for job in jobs]
+                    jobs = self.steps.following(lane, made, goes_on=True)
         return arrived
 
     def in_order(self) -> list[str]:
@@ -121,7 +120,7 @@ def post(request: pytest.FixtureRequest, new_database: Callable[[str], str], mon
     )
     with transaction(engine) as session:
         webhooks.add(session, hook, people.add(session, "ada", Kind.USER, BEGINNING))
-    return Post(engine, hook, Steps(engine, Settings(dialect, "", schedule=(0.0, 0.0))))
+    return Post(engine, hook, Steps(engine, Settings(dialect, "", schedule=(0.0, 0.0), lease=FOREVER)))
 
 
 # Renames
@@ -135,7 +134,7 @@ def test_what_is_about_the_new_name_of_a_model_does_not_overtake_what_waits_unde
     post.happens("new")
     post.fan_out()
     # The attempt under way has lost its lane: what came of it is not written, and it is made again under its id.
-    assert post.steps.following(lane, job, OK, goes_on=True) is None
+    assert post.follow(lane, job, OK) == []
     arrived = post.drain()
     assert arrived == post.in_order()
     assert (len(arrived), arrived[0]) == (3, job.delivery.message_id)
@@ -154,11 +153,11 @@ def test_renames_that_follow_each_other_keep_the_order(post: Post) -> None:
 
 
 def test_what_waits_to_be_tried_again_goes_on_waiting_under_the_new_name(post: Post) -> None:
-    post.steps = Steps(post.engine, Settings(dialect, "", schedule=(3600.0,)))
+    post.steps = Steps(post.engine, Settings(dialect, "", schedule=(3600.0,), lease=FOREVER))
     post.happens("old")
     post.fan_out()
     lane, job = post.begin()
-    post.steps.following(lane, job, BROKEN, goes_on=True)
+    post.follow(lane, job, BROKEN)
     post.renamed("old", "new")
     post.happens("new")
     post.fan_out()
@@ -179,6 +178,30 @@ def test_who_is_not_told_of_the_new_name_is_told_the_rest_under_the_old_one(post
 # Attempts under way
 
 
+def test_what_came_of_an_attempt_is_nothing_where_somebody_else_has_claimed_the_lane(post: Post) -> None:
+    post.happens("fraud")
+    post.fan_out()
+    lane, job = post.begin()
+    with transaction(post.engine) as session:
+        session.execute(update(tables.lanes).values(claimed_until=0))
+    post.begin()
+    assert post.follow(lane, job, OK) == []
+    assert post.states() == [(State.WAITING, 0)]
+
+
+def test_of_several_attempts_those_before_the_first_that_failed_are_made(post: Post) -> None:
+    post.steps = Steps(post.engine, Settings(dialect, "", schedule=(3600.0,), lease=FOREVER))
+    for _ in range(3):
+        post.happens("fraud")
+    post.fan_out()
+    [(lane, jobs)] = post.claim()
+    assert len(jobs) == 3
+    made = [Made(job, answer, time.monotonic()) for job, answer in zip(jobs, (OK, BROKEN), strict=False)]
+    assert post.steps.following(lane, made, goes_on=True) == []
+    assert post.states() == [(State.DELIVERED, 1), (State.WAITING, 1), (State.WAITING, 0)]
+    assert post.claim() == []
+
+
 def test_what_is_given_up_while_it_is_attempted_stays_given_up(post: Post) -> None:
     post.happens("fraud")
     post.fan_out()
@@ -187,7 +210,7 @@ def test_what_is_given_up_while_it_is_attempted_stays_given_up(post: Post) -> No
         webhooks.lock(session, post.hook.id)
         deliveries.give_up(session, post.hook.id, lambda model: model != "fraud", now(session))
     post.change(models="churn")
-    post.steps.following(lane, job, BROKEN, goes_on=True)
+    post.follow(lane, job, BROKEN)
     assert post.states()[0][0] == State.PARKED
     assert post.drain() == []
 
@@ -197,13 +220,13 @@ def test_who_is_taken_up_again_gets_a_schedule_of_its_own_whatever_an_earlier_at
     post.fan_out()
     for _ in range(2):
         lane, job = post.begin()
-        post.steps.following(lane, job, BROKEN, goes_on=True)
+        post.follow(lane, job, BROKEN)
     lane, job = post.begin()  # the last one
     with transaction(post.engine) as session:
         webhooks.lock(session, post.hook.id)
         deliveries.resume(session, post.hook.id, now(session))
     post.change(status=Status.ACTIVE)
-    post.steps.following(lane, job, BROKEN, goes_on=True)
+    post.follow(lane, job, BROKEN)
     assert post.states() == [(State.WAITING, 0)]
 
 
@@ -214,11 +237,11 @@ def test_what_is_to_be_delivered_once_more_gets_a_schedule_of_its_own_whatever_a
     post.fan_out()
     for _ in range(2):
         lane, job = post.begin()
-        post.steps.following(lane, job, BROKEN, goes_on=True)
+        post.follow(lane, job, BROKEN)
     lane, job = post.begin()  # the last one
     with transaction(post.engine) as session:
         deliveries.again(session, job.delivery, now(session))
-    post.steps.following(lane, job, BROKEN, goes_on=True)
+    post.follow(lane, job, BROKEN)
     assert post.states() == [(State.WAITING, 0)]
     with reading(post.engine) as session:
         found = webhooks.load(session, post.hook.id)
@@ -266,7 +289,7 @@ def test_a_webhook_that_fails_while_deliveries_are_made_for_it_stops_none_of_bot
     post.happens("a")
     post.happens("m")
     gone = Answer(410, "", None, 5, b"")
-    failing = threading.Thread(target=post.steps.following, args=(lane, job, gone, True))
+    failing = threading.Thread(target=post.follow, args=(lane, job, gone))
     making = threading.Thread(target=post.fan_out)
     with transaction(post.engine) as session:
         # What the attempt that failed writes of its delivery, when it has its lane, waits for this.
