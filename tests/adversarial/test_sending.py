@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from lockgate import __version__
 from lockgate.delivery.addresses import ALLOW_HOSTS, ALLOW_HTTP, Allowed
-from lockgate.delivery.sender import DEADLINE_SECONDS, MOST_BYTES, Answer, Failure, Sender
+from lockgate.delivery.answer import Answer, Failure
+from lockgate.delivery.sender import DEADLINE_SECONDS, MOST_BYTES, Sender
 from lockgate.events.dialect import Call
 from tests import receivers
 from tests.receivers import Behaviour, Receiver

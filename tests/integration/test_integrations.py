@@ -193,7 +193,7 @@ def test_a_name_of_a_model_is_never_part_of_a_script(town: Town, tmp_path: Path)
 def receiver(house: House, secret: str, folder: Path) -> Iterator[str]:
     """Run the receiver as its README says; yield where it listens."""
     port = free_port()
-    deploy = 'lockgate ci deployed --format json -- "$MODEL_NAME" "$MODEL_TARGET" >> deployed.jsons; echo >> runs'
+    deploy = 'lockgate ci deployed --format json -- "$MODEL_NAME" "$MODEL_TARGET" >> deployed.jsons; echo "$MODEL_NAME" >> runs'
     environment = {
         **os.environ, "LOCKGATE_WEBHOOK_SECRET": secret, "DEPLOY_COMMAND": f"sh -c '{deploy}'",
         "MLFLOW_TRACKING_URI": house.uri, "MLFLOW_TRACKING_TOKEN": house.tokens["ci"],
@@ -227,9 +227,10 @@ def _answers(uri: str) -> bool:
         return False
 
 
-def runs(folder: Path) -> int:
+def runs(folder: Path) -> list[str]:
+    """Return of which models something was deployed."""
     file = folder / "runs"
-    return len(file.read_text().splitlines()) if file.exists() else 0
+    return file.read_text().splitlines() if file.exists() else []
 
 
 def test_the_receiver_deploys_what_a_real_server_tells_it(town: Town, tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ def test_the_receiver_deploys_what_a_real_server_tells_it(town: Town, tmp_path: 
         house.call("admin", "PATCH", f"/webhooks/{made['id']}", {"url": uri})
         asked = house.ask(model, "1", "stage:Production")
         house.call("sue", "POST", f"/requests/{asked['id']}/approve", {})
-        until(lambda: runs(tmp_path) == 1)
+        until(lambda: runs(tmp_path) == [model])
         found = json.loads((tmp_path / "deployed.jsons").read_text())
         assert (found["model"], found["version"], found["approved_by"]) == (model, "1", ["sue"])
 
@@ -265,6 +266,10 @@ def test_the_receiver_refuses_what_is_forged_old_or_changed_and_takes_an_event_o
     now = datetime.now(UTC)
     data = {"model": "nobody's", "target": "stage:Production", "outcome": "done"}
     event = {"type": "promotion.done", "timestamp": "2026-05-12T14:00:00Z", "data": data}
+
+    def about(model: str, **change: str) -> dict[str, Any]:
+        return {**event, "data": {**data, "model": model, **change}}
+
     other = "whsec_" + "ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
     refused = {
         "forged": call("m1", now, event, other),
@@ -278,23 +283,24 @@ def test_the_receiver_refuses_what_is_forged_old_or_changed_and_takes_an_event_o
         for why, (body, headers) in refused.items():
             assert httpx.post(uri, content=body, headers=headers).status_code == 401, why
         assert httpx.post(uri, content=b"x" * 100_001).status_code == 413
-        body, headers = call("m7", now, event)
+        body, headers = call("m7", now, about("m7"))
         for _ in range(3):
             began = time.monotonic()
             assert httpx.post(uri, content=body, headers=headers).status_code == 204
             assert time.monotonic() - began < 5
-        until(lambda: runs(tmp_path) == 1)
+        until(lambda: runs(tmp_path) == ["m7"])
         # What was refused, or is about another target, deploys nothing.
         for number, change in (("m8", {"outcome": "refused"}), ("m9", {"target": "stage:Staging"})):
-            body, headers = call(number, now, {**event, "data": {**data, **change}})
+            body, headers = call(number, now, about(number, **change))
             assert httpx.post(uri, content=body, headers=headers).status_code == 204
-        body, headers = call("m10", now, event)
+        body, headers = call("m10", now, about("m10"))
         httpx.post(uri, content=body, headers=headers)
-        until(lambda: runs(tmp_path) == 2)
+        until(lambda: runs(tmp_path)[-1] == "m10")
     # A replay is refused as one also after a restart.
     with receiver(town.house, SECRET, tmp_path) as uri:
-        body, headers = call("m7", now, event)
+        body, headers = call("m7", now, about("m7"))
         assert httpx.post(uri, content=body, headers=headers).status_code == 204
-        body, headers = call("m11", now, event)
+        body, headers = call("m11", now, about("m11"))
         httpx.post(uri, content=body, headers=headers)
-        until(lambda: runs(tmp_path) == 3)
+        until(lambda: runs(tmp_path)[-1] == "m11")
+    assert runs(tmp_path) == ["m7", "m10", "m11"]

@@ -18,10 +18,10 @@ from lockgate.database.engine import MIGRATES, now, to_ms
 from lockgate.database.record import record
 from lockgate.database.webhooks import Status, Webhook
 from lockgate.delivery import receivers
+from lockgate.delivery.answer import Answer
 from lockgate.delivery.fanout import fan_out
 from lockgate.delivery.receivers import Secrets
 from lockgate.delivery.retention import Retention
-from lockgate.delivery.sender import Answer
 from lockgate.delivery.spoken import dialect
 from lockgate.delivery.steps import Job, Made, Settings, Steps
 from lockgate.events.dialects.standard import new_secret

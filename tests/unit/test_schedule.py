@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from lockgate.delivery.answer import Answer
 from lockgate.delivery.schedule import RETRIES, STANDARD, Next, Step, read_schedule, step
-from lockgate.delivery.sender import Answer
 from lockgate.errors import BadInput
 
 

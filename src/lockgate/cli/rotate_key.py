@@ -31,7 +31,7 @@ def rotate_key(backend_store_uri: str | None, registry_store_uri: str | None, as
     uri = registry_store_uri or backend_store_uri
     if not uri:
         raise BadInput("Say which database: --backend-store-uri URI, as for `lockgate server`.")
-    # It needs the whole of MLflow, which no other command imports.
+    # It needs the whole of MLflow, so it is imported once it runs.
     told = importlib.import_module("lockgate.server.rotate_key").rotate_key(uri)
     if as_json:
         show_json({"done": told})

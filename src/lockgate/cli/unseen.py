@@ -27,12 +27,18 @@ def refuse_secrets(server: Connection, dialect: str, settings: Sequence[tuple[st
     if not plain:
         return
     spoken = {one["name"]: one["secret_settings"] for one in server.call("GET", "/dialects")["dialects"]}
-    for name in sorted(plain.intersection(spoken.get(dialect, ()))):
+    for name in sorted(name for name in plain if any(_is_called(name, one) for one in spoken.get(dialect, ()))):
         raise BadInput(
             f"{name} is secret and doesn't belong on the command line, where others can read it. "
             f"Write `--setting {name}=-` and give it when you are asked, or on stdin. Consider it known, and make "
             "another."
         )
+
+
+def _is_called(name: str, secret: str) -> bool:
+    """Say whether a setting is one of those that the server calls secret: it may name several, `variables[NAME]`."""
+    several, is_several, _ = secret.partition("[NAME]")
+    return name.startswith(f"{several}[") if is_several else name == secret
 
 
 def given(settings: Sequence[tuple[str, str]]) -> dict[str, str]:

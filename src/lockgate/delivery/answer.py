@@ -15,6 +15,8 @@ class Failure(StrEnum):
     TIMED_OUT = "The receiver took longer than a delivery may take."
     BROKEN = "The connection broke before the answer was whole."
     MALFORMED = "The answer was not HTTP, or not a whole one."
+    UNTOLD = "The event couldn't be told in the webhook's dialect; the server's log says why."
+    UNSENT = "The call couldn't be sent; the server's log says why."
     NO_RELAY = "This server has no relay for e-mail. Whoever runs it sets LOCKGATE_SMTP_URL and LOCKGATE_SMTP_FROM."
 
 

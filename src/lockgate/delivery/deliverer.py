@@ -18,9 +18,10 @@ from sqlalchemy import Engine
 from lockgate.database import deliveries, outbox
 from lockgate.database.deliveries import Lane
 from lockgate.database.engine import now
+from lockgate.delivery.answer import Answer, Failure
 from lockgate.delivery.fanout import fan_out
 from lockgate.delivery.retention import Retention
-from lockgate.delivery.sender import Answer, Sender
+from lockgate.delivery.sender import Sender
 from lockgate.delivery.shares import LANES, LANES_OF_ONE, busy_with
 from lockgate.delivery.steps import Job, Made, Settings, Steps
 from lockgate.errors import LockgateError
@@ -32,8 +33,8 @@ UNWRITTEN_SECONDS = 1.0
 #: After so many deliveries a lane is given back, so that others have a turn.
 IN_A_ROW = 50
 
-_UNTOLD = Answer(None, "The event couldn't be told in the webhook's dialect; the server's log says why.", None, 0, b"")
-_UNSENT = Answer(None, "The call couldn't be sent; the server's log says why.", None, 0, b"")
+_UNTOLD = Answer(None, Failure.UNTOLD, None, 0, b"")
+_UNSENT = Answer(None, Failure.UNSENT, None, 0, b"")
 
 #: A lane, and what to attempt first in it.
 _Claimed = tuple[Lane, list[Job]]

@@ -9,8 +9,8 @@ from lockgate.database import deliveries
 from lockgate.database.deliveries import Attempted, Delivery, Lane, State
 from lockgate.database.webhooks import Status, Webhook
 from lockgate.delivery import receivers
+from lockgate.delivery.answer import Answer
 from lockgate.delivery.schedule import Next, step
-from lockgate.delivery.sender import Answer
 
 _GONE = "It answered 410 Gone: it wants to be told nothing any more."
 _EXHAUSTED = "Nothing reached it for as long as the schedule of attempts goes on. The last attempt: {}."

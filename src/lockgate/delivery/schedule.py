@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
+from lockgate.delivery.answer import Answer
 from lockgate.delivery.retry_after import MOST_SECONDS
-from lockgate.delivery.sender import Answer
 from lockgate.errors import BadInput
 
 #: How long to wait after each attempt, in seconds: after that, three days and three hours have passed

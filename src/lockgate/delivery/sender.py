@@ -18,8 +18,7 @@ import httpx
 
 from lockgate import __version__
 from lockgate.delivery.addresses import Allowed, check_url, is_open
-from lockgate.delivery.answer import Answer as Answer
-from lockgate.delivery.answer import Failure as Failure
+from lockgate.delivery.answer import Answer, Failure
 from lockgate.delivery.relay import Relay
 from lockgate.delivery.retry_after import seconds_to_wait
 from lockgate.errors import BadInput

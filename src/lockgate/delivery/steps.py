@@ -22,10 +22,10 @@ from lockgate.database.deliveries import Busy, Delivery, Lane
 from lockgate.database.engine import now
 from lockgate.database.webhooks import Status, Webhook
 from lockgate.delivery import receivers
+from lockgate.delivery.answer import Answer
 from lockgate.delivery.fanout import Dialects
 from lockgate.delivery.outcome import note_overtaken, settle
 from lockgate.delivery.schedule import STANDARD
-from lockgate.delivery.sender import Answer
 from lockgate.errors import BadInput
 from lockgate.events.dialect import Attempt, Call, Dialect, Mail, Remembering, Told
 from lockgate.registry.transaction import transaction

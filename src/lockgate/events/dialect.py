@@ -138,6 +138,8 @@ class Dialect(Protocol):
     EVENTS: ClassVar[tuple[str, ...]]
     #: The settings that an endpoint can have; others are refused before `check` sees it.
     SETTINGS: ClassVar[tuple[Setting, ...]]
+    #: Whether calls are signed with the endpoint's secrets.
+    SIGNS: ClassVar[bool]
 
     def check(self, endpoint: Endpoint) -> None:
         """Refuse an endpoint that can't be told in this dialect.

@@ -11,7 +11,7 @@ from lockgate.access.roles import EVERY_MODEL
 from lockgate.database.engine import to_ms
 from lockgate.database.webhooks import Status, Webhook
 from lockgate.delivery.receivers import Secrets
-from lockgate.errors import BadInput
+from lockgate.errors import BadInput, NotFound
 from lockgate.server.calls import Calling, House, in_workspace
 from lockgate.server.once import OnceRouter
 from lockgate.server.paging import Listing
@@ -131,6 +131,7 @@ def update(body: UpdateBody, house: House, caller: Calling) -> Json:
         changes["status"] = _STATUS[body.status]
     if body.http_url_spec is not None or body.job_spec is not None:
         changes |= _changes(_http(body.http_url_spec, body.job_spec))
+    _check_is_databricks(house, caller, body.id)
     return {"webhook": _view(webhooks.change(house, caller, body.id, **changes))}
 
 
@@ -145,6 +146,7 @@ def delete(
     named = id or (body.id if body else None)
     if named is None:
         raise BadInput("Which webhook? Give its `id`.")
+    _check_is_databricks(house, caller, named)
     webhooks.remove(house, caller, named)
     return {}
 
@@ -152,11 +154,18 @@ def delete(
 @router.post("/registry-webhooks/test")
 def test(body: TestBody, house: House, caller: Calling) -> Json:
     """Send an example of an event at once. What the receiver answers besides its status is not told."""
+    _check_is_databricks(house, caller, body.id)
     answer = webhook_example.send_example(house, caller, body.id, body.event)
     status = answer.status or 0
-    said = "OK" if 200 <= status < 300 else answer.error or f"It answered {status}."
+    said = "OK" if answer.is_success else answer.error or f"It answered {status}."
     # Databricks' documents have `status`, its clients read `status_code`.
     return {"status": status, "status_code": status, "body": said}
+
+
+def _check_is_databricks(house: House, caller: Calling, webhook_id: str) -> None:
+    """Leave those of other dialects alone: here they would be shown by what Databricks' clients are shown."""
+    if webhooks.find(house, caller, webhook_id).dialect != DIALECT:
+        raise NotFound(f"There is no webhook '{webhook_id}' of Databricks' kind. `lockgate webhooks list` lists all.")
 
 
 def _http(spec: HttpUrlSpec | None, job: Json | None) -> HttpUrlSpec:

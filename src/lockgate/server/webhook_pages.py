@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from lockgate.access.principals import current_caller
 from lockgate.database.deliveries import State
 from lockgate.database.webhooks import Status
-from lockgate.delivery.sender import Failure
+from lockgate.delivery.answer import Failure
 from lockgate.errors import BadInput
 from lockgate.server.calls import PageToken, in_workspace
 from lockgate.server.drawing import HEADERS, Drawing

@@ -16,6 +16,7 @@ from lockgate.database.deliveries import Delivery
 from lockgate.database.engine import now
 from lockgate.database.webhooks import Webhook
 from lockgate.delivery import receivers
+from lockgate.delivery.answer import Failure
 from lockgate.delivery.spoken import dialect
 from lockgate.delivery.steps import recalled
 from lockgate.errors import LockgateError
@@ -25,7 +26,6 @@ from lockgate.events.settings import secret_among
 from lockgate.settings import WorkerSettings
 from lockgate.workflow.shown import SHOWN, address
 
-_UNTOLD = "The event can't be told in the webhook's dialect; the server's log says why."
 _logger = logging.getLogger("lockgate.delivery")
 
 
@@ -64,7 +64,7 @@ def draw(session: Session, engine: Engine, delivery: Delivery, webhook: Webhook)
         return Drawn(None, error.message)
     except Exception:  # Of a template that somebody added, anything.
         _logger.exception("Event %s couldn't be told to webhook %s", told.id, webhook.id)
-        return Drawn(None, _UNTOLD)
+        return Drawn(None, Failure.UNTOLD)
     return Drawn(replace(once, url=address(webhook.dialect, once.url), headers=_headers(once.headers, again.headers)))
 
 

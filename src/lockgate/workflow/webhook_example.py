@@ -9,8 +9,9 @@ from lockgate.database.engine import now
 from lockgate.database.webhooks import EVERY_EVENT, Webhook
 from lockgate.delivery import receivers
 from lockgate.delivery.addresses import Allowed
+from lockgate.delivery.answer import Answer
 from lockgate.delivery.relay import Relay
-from lockgate.delivery.sender import Answer, Sender
+from lockgate.delivery.sender import Sender
 from lockgate.delivery.spoken import dialect
 from lockgate.errors import BadInput, Conflict
 from lockgate.events.dialect import Attempt, Call, Dialect, Mail

@@ -318,6 +318,8 @@ def _check(wanted: Wanted) -> None:
     spoken = dialect(wanted.dialect)
     _check_is_reachable(spoken, wanted.url)
     check_settings(wanted.dialect, spoken.SETTINGS, wanted.secrets.settings)
+    if wanted.secrets.signing and not spoken.SIGNS:
+        raise BadInput(f"The dialect {wanted.dialect} signs nothing, so there is no secret to sign with.")
     spoken.check(Endpoint("", wanted.url, wanted.secrets.signing, wanted.secrets.settings))
     unknown = [name for name in wanted.events if name != EVERY_EVENT and name not in spoken.EVENTS]
     if unknown or not wanted.events:

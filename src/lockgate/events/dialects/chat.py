@@ -37,6 +37,7 @@ class Chat:
     template: Template
 
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
+    SIGNS: ClassVar[bool] = False
     SETTINGS: ClassVar[tuple[Setting, ...]] = ()
 
     def check(self, endpoint: Endpoint) -> None:

@@ -47,6 +47,7 @@ class Databricks:
         *_TRANSITIONED_TO.values(),
         *_ASKED_FOR.values(),
     )
+    SIGNS: ClassVar[bool] = True
     SETTINGS: ClassVar[tuple[Setting, ...]] = (Setting("authorization", is_secret=True),)
 
     def check(self, endpoint: Endpoint) -> None:

@@ -23,6 +23,7 @@ class Email:
     """Tells an event to people by mail; the endpoint's address is `mailto:`, with one address or several."""
 
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
+    SIGNS: ClassVar[bool] = False
     SETTINGS: ClassVar[tuple[Setting, ...]] = ()
 
     def check(self, endpoint: Endpoint) -> None:

@@ -21,6 +21,7 @@ class Github:
     """Sends `repository_dispatch` to a repository; the endpoint's address is that of GitHub's API."""
 
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
+    SIGNS: ClassVar[bool] = False
     SETTINGS: ClassVar[tuple[Setting, ...]] = (*REPOSITORY, Setting("event_type"))
 
     def check(self, endpoint: Endpoint) -> None:

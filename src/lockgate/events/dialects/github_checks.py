@@ -47,6 +47,7 @@ class GithubChecks:
         EventType.REQUEST_SUPERSEDED,
         EventType.PROMOTED,
     )
+    SIGNS: ClassVar[bool] = False
     SETTINGS: ClassVar[tuple[Setting, ...]] = (*REPOSITORY, Setting("name"))
 
     def check(self, endpoint: Endpoint) -> None:

@@ -17,6 +17,7 @@ class Gitlab:
     """Starts a pipeline of a GitLab project; the endpoint's address is GitLab's own, without a path of the API."""
 
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
+    SIGNS: ClassVar[bool] = False
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("project"),
         Setting("ref"),

@@ -49,6 +49,7 @@ class Jira:
         EventType.PROMOTION_REFUSED,
         EventType.PROMOTED,
     )
+    SIGNS: ClassVar[bool] = False
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("project"),
         Setting("issue_type"),

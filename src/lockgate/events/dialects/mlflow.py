@@ -47,6 +47,7 @@ class Mlflow:
         "prompt_alias.created",
         "prompt_alias.deleted",
     )
+    SIGNS: ClassVar[bool] = True
     SETTINGS: ClassVar[tuple[Setting, ...]] = ()
 
     def check(self, endpoint: Endpoint) -> None:

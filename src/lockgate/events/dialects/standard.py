@@ -26,6 +26,7 @@ class Standard:
     """Tells an event as Standard Webhooks do, below their 20,000 bytes."""
 
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
+    SIGNS: ClassVar[bool] = True
     SETTINGS: ClassVar[tuple[Setting, ...]] = ()
 
     def check(self, endpoint: Endpoint) -> None:
