@@ -26,6 +26,9 @@ INBOX = os.environ.get("INBOX", "inbox.db")
 #: What changes what a target holds.
 MOVES = frozenset({"promotion.done", "rollback.done", "break_glass.used"})
 MOST_BYTES = 100_000
+#: A deployment that failed is tried again after so long, so often.
+AGAIN_SECONDS = 30
+MOST_ATTEMPTS = 10
 
 arrived = threading.Event()
 closing_down = threading.Event()
@@ -35,7 +38,8 @@ def inbox() -> sqlite3.Connection:
     """Open the file that has what was taken: each id once."""
     opened = sqlite3.connect(INBOX, timeout=10)
     opened.execute(
-        "CREATE TABLE IF NOT EXISTS taken (id TEXT PRIMARY KEY, body BLOB NOT NULL, is_done INTEGER NOT NULL)"
+        "CREATE TABLE IF NOT EXISTS taken (id TEXT PRIMARY KEY, body BLOB NOT NULL, is_done INTEGER NOT NULL, "
+        "attempts INTEGER NOT NULL DEFAULT 0)"
     )
     return opened
 
@@ -43,31 +47,37 @@ def inbox() -> sqlite3.Connection:
 def take(number: str, body: bytes) -> None:
     """Keep an event, if it is not the second time that it comes."""
     with closing(inbox()) as opened, opened:
-        opened.execute("INSERT OR IGNORE INTO taken VALUES (?, ?, 0)", (number, body))
+        opened.execute("INSERT OR IGNORE INTO taken (id, body, is_done) VALUES (?, ?, 0)", (number, body))
     arrived.set()
 
 
 def work() -> None:
-    """Deploy what was taken, in the order that it came in, until the receiver ends."""
+    """Deploy what was taken, in the order that it came in, until the receiver ends; try what failed again."""
     while not closing_down.is_set():
-        arrived.wait(1)
+        arrived.wait(AGAIN_SECONDS)
         arrived.clear()
         with closing(inbox()) as opened:
-            waiting = opened.execute("SELECT id, body FROM taken WHERE is_done = 0 ORDER BY rowid").fetchall()
-            for number, body in waiting:
-                deploy(json.loads(body))
+            waiting = "SELECT id, body FROM taken WHERE is_done = 0 AND attempts < ? ORDER BY rowid"
+            for number, body in opened.execute(waiting, (MOST_ATTEMPTS,)).fetchall():
+                is_done = deploy(json.loads(body))
                 with opened:
-                    opened.execute("UPDATE taken SET is_done = 1 WHERE id = ?", (number,))
+                    opened.execute(
+                        "UPDATE taken SET is_done = ?, attempts = attempts + 1 WHERE id = ?", (is_done, number)
+                    )
 
 
-def deploy(event: dict) -> None:
-    """Run the command, if the event is about what is deployed from here."""
+def deploy(event: dict) -> bool:
+    """Run the command, if the event is about what is deployed from here; say whether that is done."""
     data = event["data"]
     if event["type"] not in MOVES or data["outcome"] != "done" or data["target"] != TARGET:
-        return
+        return True
     about = {"MODEL_NAME": data["model"], "MODEL_TARGET": data["target"]}
-    done = subprocess.run(COMMAND, env={**os.environ, **about}, check=False)  # noqa: S603 - whoever runs this chose it
-    print(f"{event['type']} of {data['model']!r}: the deployment ended with {done.returncode}", flush=True)
+    try:
+        ended = subprocess.run(COMMAND, env={**os.environ, **about}, check=False).returncode  # noqa: S603 - whoever runs this chose it
+    except (OSError, ValueError) as error:  # It is not there, or the name is one that no environment can hold.
+        ended = str(error)
+    print(f"{event['type']} of {data['model']!r}: the deployment ended with {ended}", flush=True)
+    return ended == 0
 
 
 @asynccontextmanager

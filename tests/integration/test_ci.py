@@ -320,6 +320,33 @@ def test_what_nobody_holds_or_nobody_approved_is_not_deployed(house: House) -> N
     code, out, err = ci(house, "ci", "deployed", model, "alias:shadow")
     assert (code, out) == (1, "")
     assert "holds version 1, and nobody approved that (it was moved there while no rule protected it)" in err
+    code, out, err = ci(house, "ci", "request", model, "1", "alias:shadow", "--wait", "--until", "promoted")
+    assert (code, out) == (1, "")
+    assert "nobody approved that" in err
+
+
+def test_who_waits_for_a_promotion_after_which_others_came_does_not_go_on(house: House) -> None:
+    house.apply_policy(ONE_APPROVAL)
+    model = house.new_model(versions=2)
+    house.promote(model, "1", PRODUCTION)
+    waiting = ["wait", "--model", model, "--version", "1", "--target", PRODUCTION, "--until", "promoted"]
+    assert ci(house, "ci", *waiting)[0] == 0
+    house.promote(model, "2", PRODUCTION)
+    code, _, err = ci(house, "ci", *waiting)
+    assert code == 1
+    assert "holds version 2 by now" in err
+
+
+def test_a_name_that_mlflow_reads_as_another_address_is_not_deployed(house: House) -> None:
+    house.apply_policy(ONE_APPROVAL)
+    model = house.new_model()
+    hostile = f"{model}@x?"
+    with house.acting_as("ada") as client:
+        client.rename_registered_model(model, hostile)
+    house.promote(hostile, "1", PRODUCTION)
+    code, out, err = ci(house, "ci", "deployed", hostile, PRODUCTION)
+    assert (code, out) == (1, "")
+    assert "question mark" in err
 
 
 def test_what_one_may_not_see_is_not_there(house: House) -> None:

@@ -180,7 +180,7 @@ def test_a_name_of_a_model_is_never_part_of_a_script(town: Town, tmp_path: Path)
     with Receiver(status(200, json.dumps({"value": job_of(town, AUDIENCE)}).encode())) as platform:
         token = {"ACTIONS_ID_TOKEN_REQUEST_URL": platform.url, "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "of-the-job"}
         repository = Github(Machine(tmp_path / "repository"), {**settings, **token, "LOCKGATE_OIDC_AUDIENCE": AUDIENCE})
-        payload = {"model": hostile, "target": "stage:Production"}
+        payload = {"model": hostile, "target": "stage:Production", "outcome": "done"}
         with pytest.raises(Failed, match="not found"):
             repository.workflow("repository_dispatch", {"event_type": "promotion.done", "client_payload": payload})
     assert list(tmp_path.rglob("pwned")) == []

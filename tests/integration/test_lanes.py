@@ -194,12 +194,18 @@ def test_of_several_attempts_those_before_the_first_that_failed_are_made(post: P
     for _ in range(3):
         post.happens("fraud")
     post.fan_out()
+    post.change(failing_since=BEGINNING)
     [(lane, jobs)] = post.claim()
     assert len(jobs) == 3
     made = [Made(job, answer, time.monotonic()) for job, answer in zip(jobs, (OK, BROKEN), strict=False)]
     assert post.steps.following(lane, made, goes_on=True) == []
     assert post.states() == [(State.DELIVERED, 1), (State.WAITING, 1), (State.WAITING, 0)]
     assert post.claim() == []
+    with reading(post.engine) as session:
+        found = webhooks.load(session, post.hook.id)
+    assert found is not None
+    assert found.failing_since is not None
+    assert found.failing_since > BEGINNING
 
 
 def test_what_is_given_up_while_it_is_attempted_stays_given_up(post: Post) -> None:

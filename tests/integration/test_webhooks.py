@@ -242,6 +242,7 @@ def test_what_is_secret_does_not_go_to_another_address(house: House, receiver: R
             {"url": other.url},
             {"url": other.url, "settings": {**settings, "token": "..."}},
             {"verify_certificate": False},
+            {"settings": {**settings, "project": "43", "token": "..."}},
         ):
             refused = house.call("admin", "PATCH", f"/webhooks/{made['id']}", changes, 400)
             assert "token again" in refused["message"]

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -86,6 +87,8 @@ def wait(
         assert model is not None
         assert target is not None
         number = newest_request(server, model, target, version)
+        _show(_wait_for_holder(server, number, Goal(until), timeout), as_json)
+        return
     _show(ci_wait.wait(server, number, Goal(until), timeout), as_json)
 
 
@@ -109,6 +112,7 @@ def request(
     server = connect()
     holder = _holder_or_none(server, model, target)
     if holder is not None and holder["version"] == version:
+        _check_is_approved(holder)
         click.echo(f"{target} of '{model}' holds version {version} already; there is nothing to ask for.", err=True)
         if as_json:
             show_json(holder)
@@ -205,12 +209,7 @@ def deployed(model: str, target: str, form: str, prefix: str, github_output: boo
     Exit codes: 0 done, 1 it holds nothing, or the policy protects it and no decision brought there what it holds.
     """
     holder = connect().call("GET", _holder_path(model), target=target)
-    if holder["protected"] and holder["decision_id"] is None:
-        raise Refused(
-            f"{holder['target']} of '{model}' holds version {holder['version']}, and nobody approved that "
-            f"({_UNDECIDED.get(holder['how'], holder['how'])}). Don't deploy it: `lockgate doctor` says more, and "
-            f"`lockgate request {model} VERSION {holder['target']}` asks for a version that is approved."
-        )
+    _check_is_approved(holder)
     values = deployable(holder)
     # Made before anything is written: what can't be said is not half said.
     text = as_dotenv(values, prefix) if form == "env" and not as_json else f"{holder['version']}\n"
@@ -243,6 +242,30 @@ _UNDECIDED = {
     "direct": "it was moved there while no rule protected it",
     "behind": "it was moved past Lockgate",
 }
+
+
+def _check_is_approved(holder: Mapping[str, Any]) -> None:
+    """Refuse what a protected target holds without anybody's decision."""
+    if holder["protected"] and holder["decision_id"] is None:
+        raise Refused(
+            f"{holder['target']} of '{holder['model']}' holds version {holder['version']}, and nobody approved that "
+            f"({_UNDECIDED.get(holder['how'], holder['how'])}). Don't deploy it: `lockgate doctor` says more, and "
+            f"`lockgate request {holder['model']} VERSION {holder['target']}` asks for a version that is approved."
+        )
+
+
+def _wait_for_holder(server: Connection, number: int, goal: Goal, timeout: int) -> dict[str, Any]:
+    """Wait for the newest request of somebody else; an old one, after which others came, is none to go on with."""
+    decided = ci_wait.wait(server, number, goal, timeout)
+    if goal is Goal.PROMOTED:
+        holder = _holder_or_none(server, decided["model"], decided["target"])
+        if holder is None or holder["version"] != decided["version"]:
+            now = f"version {holder['version']}" if holder else "nothing"
+            raise Refused(
+                f"Promotion request {number} was carried out, but {decided['target']} of '{decided['model']}' holds "
+                f"{now} by now."
+            )
+    return decided
 
 
 def _holder_path(model: str) -> str:

@@ -17,8 +17,14 @@ def deployable(holder: Mapping[str, Any]) -> dict[str, str]:
 
     Args:
         holder: What the server says that the target holds.
+
+    Raises:
+        BadInput: if MLflow would take the address of this version for that of something else.
     """
     name, version = holder["model"], holder["version"]
+    if "?" in name:
+        # It reads what follows as a query: `models:/evil@x?/1` is what the alias x of `evil` points at.
+        raise BadInput(f"The name {name[:300]!r} has a question mark: no address of MLflow leads to this model.")
     return {
         "name": name,
         "version": version,

@@ -30,6 +30,8 @@ from lockgate.registry.transaction import reading
 
 #: After so long, what came of attempts is written down, though more were drawn.
 UNWRITTEN_SECONDS = 1.0
+#: So long a process that ends waits for calls that are under way.
+LAST_CALL_SECONDS = 1.0
 #: After so many deliveries a lane is given back, so that others have a turn.
 IN_A_ROW = 50
 
@@ -207,6 +209,9 @@ class Deliverer:
                     await self._ask(partial(self._steps.renew, lane))
 
     async def _give_back(self) -> None:
+        if self._lanes:
+            # What has arrived is written down, or it would be sent again.
+            await asyncio.wait(self._lanes, timeout=LAST_CALL_SECONDS)
         held = list(self._lanes.values())
         for task in tuple(self._lanes):
             task.cancel()

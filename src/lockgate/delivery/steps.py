@@ -11,7 +11,7 @@ between, they are made again, under the same ids.
 import logging
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
@@ -126,14 +126,16 @@ class Steps:
         with transaction(self._engine) as session:
             at = now(session)
             webhook: Webhook | None = drawn_for
-            if not newest.is_success or drawn_for.failing_since is not None:
+            if not newest.is_success or drawn_for.failing_since is not None or self._learns(drawn_for):
                 # What came of it may be about the webhook, which is locked before its lanes, and read again.
                 receivers.lock(session, drawn_for)
                 webhook = receivers.load(session, lane.webhook_id)
             if webhook is None or not deliveries.hold(session, lane, at + self._settings.lease):
                 return []
-            if not all(self._settle(session, lane, webhook, one, at) for one in made):
-                return []
+            for one in made:
+                if not self._settle(session, lane, webhook, one, at):
+                    return []
+                webhook = replace(webhook, failing_since=None)
             if not goes_on:
                 deliveries.leave(session, lane, at)
                 return []
@@ -145,7 +147,7 @@ class Steps:
         if not made.answer.is_success and _is_overtaken(session, made.job, webhook):
             note_overtaken(session, lane, made.job.delivery, webhook, made.answer, began, at)
             return False
-        if made.answer.is_success:
+        if made.answer.is_success and not webhook.is_another_than(made.job.webhook):
             self._learn(session, made.job, made.answer)
         return settle(session, lane, made.job.delivery, webhook, made.answer, self._settings.schedule, began, at)
 
@@ -161,8 +163,10 @@ class Steps:
 
     def _most_at_once(self, webhook: Webhook | None) -> int:
         """Return how many deliveries are drawn at once: where what is said depends on what was answered, one."""
-        learns = webhook is not None and isinstance(self._dialect(webhook), Remembering)
-        return 1 if learns else MOST_AT_ONCE
+        return 1 if webhook is not None and self._learns(webhook) else MOST_AT_ONCE
+
+    def _learns(self, webhook: Webhook) -> bool:
+        return isinstance(self._dialect(webhook), Remembering)
 
     def _dialect(self, webhook: Webhook) -> Dialect | None:
         """Return a webhook's dialect; None if its template is there no more."""

@@ -16,12 +16,14 @@ class Setting:
     Attributes:
         name: What it is called; of several, with a word in capitals for what differs: `variables[NAME]`.
         is_secret: Whether it is never shown. Unless it is a text, a header can carry it.
+        says_where: Whether it is a part of where is told, as the URL is: what is secret was given for that place.
         is_text: Whether it can hold anything, such as several lines.
         pattern: What all of several are called, as a regular expression.
     """
 
     name: str
     is_secret: bool = False
+    says_where: bool = False
     is_text: bool = False
     pattern: str = ""
 
@@ -33,6 +35,12 @@ class Setting:
 def secret_among(known: Collection[Setting], names: Iterable[str]) -> frozenset[str]:
     """Return those of some names that are names of secret settings."""
     return frozenset(name for name in names if any(one.is_secret and one.is_called(name) for one in known))
+
+
+def places_among(known: Collection[Setting], settings: Mapping[str, str]) -> dict[str, str]:
+    """Return those of an endpoint's settings that say where is told."""
+    where = {one.name for one in known if one.says_where}
+    return {name: value for name, value in settings.items() if name in where}
 
 
 def check_settings(dialect: str, known: Sequence[Setting], given: Mapping[str, str]) -> None:

@@ -28,7 +28,7 @@ from lockgate.events.dialect import Dialect, Endpoint
 from lockgate.events.dialects.email import Email
 from lockgate.events.dialects.standard import new_secret
 from lockgate.events.event import EventType
-from lockgate.events.settings import check_settings, secret_among
+from lockgate.events.settings import check_settings, places_among, secret_among
 from lockgate.registry import mlflow_webhooks
 from lockgate.registry.listeners import begin_to_tell
 from lockgate.registry.transaction import reading, transaction
@@ -269,19 +269,20 @@ def _check_stays_secret(before: Wanted, changes: Mapping[str, Any]) -> None:
 
     Who changes it may be another than who gave the secrets, and could so have them sent to themselves.
     """
+    settings, known = before.secrets.settings, dialect(before.dialect).SETTINGS
+    given = changes.get("settings", dict.fromkeys(settings, SHOWN))
     is_elsewhere = changes.get("url", before.url) != before.url
+    is_elsewhere |= places_among(known, _kept(settings, given)) != places_among(known, settings)
     is_laxer = before.verify_certificate and not changes.get("verify_certificate", True)
     if not (is_elsewhere or is_laxer):
         return
-    settings = before.secrets.settings
-    given = changes.get("settings", dict.fromkeys(settings, SHOWN))
-    secret = secret_among(dialect(before.dialect).SETTINGS, settings.keys())
+    secret = secret_among(known, settings.keys())
     kept = [name for name in secret if given.get(name) == SHOWN]
     if "url" not in changes and has_secret_url(before.dialect):
         kept.append("url")
     if kept:
         raise BadInput(
-            "What is secret was given for the webhook's present address, and its certificate. "
+            "What is secret was given for where the webhook leads now, and its certificate. "
             f"Give {', '.join(sorted(kept))} again in the same call."
         )
 

@@ -10,7 +10,7 @@ from lockgate.events.payload import compact
 from lockgate.events.settings import Setting
 
 #: The settings that name a repository and prove who calls.
-REPOSITORY = (Setting("owner"), Setting("repo"), Setting("token", is_secret=True))
+REPOSITORY = (Setting("owner", says_where=True), Setting("repo", says_where=True), Setting("token", is_secret=True))
 
 _NAME = re.compile(r"(?!\.{1,2}$)[\w.-]{1,100}", re.ASCII)
 

@@ -19,7 +19,7 @@ class Gitlab:
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
     SIGNS: ClassVar[bool] = False
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
-        Setting("project"),
+        Setting("project", says_where=True),
         Setting("ref"),
         Setting("token", is_secret=True),
         # Nobody knows what is in a variable: it may be a password.
@@ -40,8 +40,8 @@ class Gitlab:
             )
 
     def names(self, told: Told) -> tuple[str, ...]:
-        """Return the event's type: it is told as what it is."""
-        return (told.type,)
+        """Return the event's type; nothing of what was refused: whoever may do nothing would start pipelines."""
+        return () if told.was_refused else (told.type,)
 
     def call(self, told: Told, name: str, endpoint: Endpoint, attempt: Attempt) -> Call:
         """Return the call that starts the pipeline."""

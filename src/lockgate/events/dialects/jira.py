@@ -51,9 +51,9 @@ class Jira:
     )
     SIGNS: ClassVar[bool] = False
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
-        Setting("project"),
+        Setting("project", says_where=True),
         Setting("issue_type"),
-        Setting("user"),
+        Setting("user", says_where=True),
         Setting("token", is_secret=True),
         Setting("transition.EVENT", pattern=rf"{re.escape(_TRANSITION)}.+"),
     )
