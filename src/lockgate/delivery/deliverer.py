@@ -32,6 +32,8 @@ from lockgate.registry.transaction import reading
 UNWRITTEN_SECONDS = 1.0
 #: So long a process that ends waits for calls that are under way.
 LAST_CALL_SECONDS = 1.0
+#: For so long a webhook that has failed rests, unless its deliveries are tried again sooner.
+REST_SECONDS = 1.0
 #: After so many deliveries a lane is given back, so that others have a turn.
 IN_A_ROW = 50
 
@@ -68,6 +70,7 @@ class Deliverer:
         self._stopped = False
         self._nobody_until = 0.0
         self._lanes: dict[asyncio.Task[None], Lane] = {}
+        self._resting: dict[str, float] = {}
 
     def start(self) -> None:
         """Deliver in a thread from now on."""
@@ -152,7 +155,7 @@ class Deliverer:
         return is_behind and fan_out(self._engine, self._settings.dialects)
 
     def _claim_lanes(self) -> list[_Claimed]:
-        busy = busy_with(tuple(self._lanes.values()))
+        busy = busy_with(tuple(self._lanes.values()), self._resting.copy(), time.monotonic())
         if busy is None:
             return []
         with reading(self._engine) as session:
@@ -177,8 +180,16 @@ class Deliverer:
         while jobs:
             made = await self._attempt(sender, jobs)
             done += len(made)
+            self._note(lane.webhook_id, made[-1].answer)
             goes_on = done < IN_A_ROW and not self._stopped
             jobs = await self._ask(partial(self._steps.following, lane, made, goes_on))
+
+    def _note(self, webhook_id: str, newest: Answer) -> None:
+        """Begin with none of a webhook's lanes for a moment after it has failed; once it has answered, no longer."""
+        if newest.is_success:
+            self._resting.pop(webhook_id, None)
+        else:
+            self._resting[webhook_id] = time.monotonic() + min(REST_SECONDS, self._settings.schedule[0])
 
     async def _attempt(self, sender: Sender, jobs: list[Job]) -> list[Made]:
         """Attempt deliveries in order, until one fails or what came of them is to be written down."""
