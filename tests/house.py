@@ -144,11 +144,13 @@ class Server:
         self.process.wait()
 
     def kill_workers(self) -> None:
-        """Kill the processes that serve; the one that started them replaces them."""
+        """Kill the processes that serve, once there are any; the one that started them replaces them."""
         assert self.process is not None
-        number = self.process.pid
-        workers = Path(f"/proc/{number}/task/{number}/children").read_text().split()
-        assert workers
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        deadline = time.monotonic() + 30
+        while not (workers := children.read_text().split()):
+            assert time.monotonic() < deadline, "nobody serves"
+            time.sleep(0.01)
         for worker in workers:
             os.kill(int(worker), signal.SIGKILL)
 
