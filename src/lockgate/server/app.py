@@ -20,6 +20,7 @@ from lockgate.delivery.sender import Sender
 from lockgate.delivery.spoken import dialect
 from lockgate.delivery.steps import Settings
 from lockgate.identity_file import identity_file
+from lockgate.registry.catalog import Catalog
 from lockgate.server import databricks, failures, health, registry_webhooks
 from lockgate.server.access_log import keep_secrets_out
 from lockgate.server.api import api
@@ -31,6 +32,7 @@ from lockgate.server.headers import BrowserHeaders
 from lockgate.server.limits import Limits
 from lockgate.server.mlflow_app import governed_mlflow
 from lockgate.server.mlflow_webhooks import take_over
+from lockgate.server.native_reads import NativeReads, answers_reads, routes_of
 from lockgate.server.openings import openings
 from lockgate.server.pages import pages
 from lockgate.server.proxies import Origins
@@ -54,6 +56,9 @@ def create_app() -> ASGIApp:
         openapi_url=None,
         lifespan=partial(_working, Hasher(house.registry.engine), _deliverer(house, settings)),
     )
+    if answers_reads(house.registry):
+        catalog = Catalog(house.registry.engine, house.registry.workspace)
+        app.add_middleware(NativeReads, catalog=catalog, routes=routes_of(flask_app))
     init_fastapi_security(app)
     failures.install(app, Drawing(settings).told)
     app.include_router(health.router)
