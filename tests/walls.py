@@ -519,7 +519,7 @@ WALLS: Sequence[Wall] = (
     ),
     Wall(
         "a call is shown without having had its secrets",
-        "workflow/drawn.py",
+        "workflow/shown.py",
         "SHOWN if name in secret else value",
         "value",
         ("tests/integration/test_delivery_log.py::test_no_secret_is_in_what_is_shown",),

@@ -20,9 +20,8 @@ from lockgate.delivery.spoken import dialect
 from lockgate.errors import LockgateError
 from lockgate.events.dialect import Call, Dialect, Endpoint, Mail
 from lockgate.events.dialects.standard import new_secret
-from lockgate.events.settings import secret_among
 from lockgate.settings import WorkerSettings
-from lockgate.workflow.shown import SHOWN, address
+from lockgate.workflow.shown import SHOWN, address, without_secrets
 
 _logger = logging.getLogger("lockgate.delivery")
 
@@ -66,9 +65,8 @@ def draw(session: Session, engine: Engine, delivery: Delivery, webhook: Webhook)
 
 def _unsecret(spoken: Dialect, endpoint: Endpoint) -> Endpoint:
     """Return an endpoint as it is but for its secrets."""
-    secret = secret_among(spoken.SETTINGS, endpoint.settings)
-    settings = {name: SHOWN if name in secret else value for name, value in endpoint.settings.items()}
-    return replace(endpoint, secrets=tuple(new_secret() for _ in endpoint.secrets), settings=settings)
+    made_up = tuple(new_secret() for _ in endpoint.secrets)
+    return replace(endpoint, secrets=made_up, settings=without_secrets(spoken.SETTINGS, endpoint.settings))
 
 
 def _as_call(told: Call | Mail) -> Call:

@@ -32,7 +32,7 @@ from lockgate.events.settings import check_settings, places_among, secret_among
 from lockgate.registry import mlflow_webhooks
 from lockgate.registry.listeners import begin_to_tell
 from lockgate.registry.transaction import reading, transaction
-from lockgate.workflow.shown import SHOWN, address, has_secret_url
+from lockgate.workflow.shown import SHOWN, address, has_secret_url, without_secrets
 from lockgate.workflow.stores import Stores
 
 _MAY = (Permission.GOVERN,)
@@ -241,8 +241,7 @@ def settings_of(stores: Stores, webhook: Webhook) -> dict[str, str]:
         settings = receivers.opened(webhook, receivers.webhooks_at_rest(stores.registry.engine)).settings
     except BadInput:
         return {}
-    secret = secret_among(known, settings)
-    return {name: SHOWN if name in secret else value for name, value in settings.items()}
+    return without_secrets(known, settings)
 
 
 def _find(session: Session, stores: Stores, caller: Caller, webhook_id: str) -> Webhook:
