@@ -513,7 +513,7 @@ WALLS: Sequence[Wall] = (
     Wall(
         "what is secret of a webhook is not sent to another address",
         "workflow/webhooks.py",
-        "        _check_stays_secret(before, changes)\n",
+        "        check_stays_secret(before, changes)\n",
         "",
         ("tests/integration/test_webhooks.py::test_what_is_secret_does_not_go_to_another_address",),
     ),

@@ -12,7 +12,9 @@ from lockgate.database.webhooks import Status
 from lockgate.delivery.receivers import Secrets
 from lockgate.events.dialects.standard import check_secret
 from lockgate.server.registry_webhooks import _model, _pattern
-from lockgate.workflow.webhooks import SHOWN, Wanted, _changed, _kept, _of_another_status, secrets
+from lockgate.workflow.shown import SHOWN
+from lockgate.workflow.webhook_wanted import Wanted, _kept, changed, new_secrets
+from lockgate.workflow.webhooks import _of_another_status
 
 NOON = datetime(2026, 5, 12, 12, tzinfo=UTC)
 BEFORE = Wanted(
@@ -36,11 +38,11 @@ def test_who_sends_dots_back_keeps_what_was_secret(given: dict[str, str], kept: 
 
 
 def test_what_is_left_out_stays() -> None:
-    assert _changed(BEFORE, {}) == BEFORE
-    assert _changed(BEFORE, {"models": "fraud"}) == replace(BEFORE, models="fraud")
-    assert _changed(BEFORE, {"signing": ()}).secrets == Secrets((), BEFORE.secrets.settings)
-    changed = _changed(BEFORE, {"settings": {"project": "43", "token": SHOWN}})
-    assert changed == replace(BEFORE, secrets=Secrets(("s",), {"project": "43", "token": "t"}))
+    assert changed(BEFORE, {}) == BEFORE
+    assert changed(BEFORE, {"models": "fraud"}) == replace(BEFORE, models="fraud")
+    assert changed(BEFORE, {"signing": ()}).secrets == Secrets((), BEFORE.secrets.settings)
+    after = changed(BEFORE, {"settings": {"project": "43", "token": SHOWN}})
+    assert after == replace(BEFORE, secrets=Secrets(("s",), {"project": "43", "token": "t"}))
 
 
 def test_what_came_while_it_had_failed_is_told_and_what_came_while_it_was_disabled_is_not() -> None:
@@ -49,10 +51,10 @@ def test_what_came_while_it_had_failed_is_told_and_what_came_while_it_was_disabl
 
 
 def test_only_standard_webhooks_are_given_a_secret() -> None:
-    [made] = secrets("standard", None, {}).signing
+    [made] = new_secrets("standard", None, {}).signing
     check_secret(made)
-    assert secrets("slack", None, {}) == Secrets()
-    assert secrets("standard", "mine", {"a": "b"}) == Secrets(("mine",), {"a": "b"})
+    assert new_secrets("slack", None, {}) == Secrets()
+    assert new_secrets("standard", "mine", {"a": "b"}) == Secrets(("mine",), {"a": "b"})
 
 
 @given(st.text("ab[]*?!-", min_size=1))

@@ -33,7 +33,7 @@ from lockgate.wire.words import RowId
 from lockgate.workflow import deliveries, webhook_example, webhooks
 from lockgate.workflow.deliveries import Shown
 from lockgate.workflow.shown import address, has_secret_url
-from lockgate.workflow.webhooks import Wanted
+from lockgate.workflow.webhook_wanted import Wanted, new_secrets
 
 router = OnceRouter()
 
@@ -56,7 +56,7 @@ def add_webhook(body: WebhookBody, house: House, caller: Calling) -> NewWebhookV
         description=body.description,
         status=Status(body.status),
         verify_certificate=body.verify_certificate,
-        secrets=webhooks.secrets(body.dialect, body.secret, body.settings),
+        secrets=new_secrets(body.dialect, body.secret, body.settings),
     )
     made = webhooks.create(house, caller, wanted)
     return _shown_once(house, made, next(iter(wanted.secrets.signing), None))
