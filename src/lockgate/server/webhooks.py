@@ -140,7 +140,7 @@ def list_deliveries(
 @router.get("/deliveries/{delivery_id}")
 def show_delivery(delivery_id: RowId, house: House, caller: Calling) -> WholeDeliveryView:
     """Show a delivery, with the call as it would be made now."""
-    return _whole(deliveries.show(house, caller, delivery_id))
+    return whole_delivery(deliveries.show(house, caller, delivery_id))
 
 
 @router.post("/deliveries/{delivery_id}/redeliver")
@@ -190,7 +190,8 @@ def _delivery(delivery: Delivery, attempts: list[Attempted]) -> DeliveryView:
     )
 
 
-def _whole(shown: Shown) -> WholeDeliveryView:
+def whole_delivery(shown: Shown) -> WholeDeliveryView:
+    """Return a delivery with all there is to see of it, as it is told."""
     return WholeDeliveryView(
         **_delivery(shown.delivery, list(shown.attempted)).model_dump(),
         call=_call(shown.drawn.call) if shown.drawn.call else None,
