@@ -148,6 +148,24 @@ def test_what_is_delivered_again_is_on_record_and_made_at_once(house: House, rec
     assert told_again[-1] == ({"webhook_id": webhook["id"], "redelivered": shown["id"]}, "admin")
 
 
+def test_what_is_delivered_again_follows_its_model_to_its_new_name(house: House, receiver: Receiver) -> None:
+    _, shown = told(house, receiver, events=["model.updated", "model.renamed"])
+    with house.acting_as("ada") as client:
+        client.rename_registered_model(shown["model"], f"{shown['model']}-renamed")
+    until(lambda: len(receiver.requests) == 2)
+    again = house.call("admin", "POST", f"/deliveries/{shown['id']}/redeliver")
+    assert (again["model"], again["state"]) == (f"{shown['model']}-renamed", "waiting")
+    until(lambda: len(receiver.requests) == 3)
+    assert receiver.requests[2].headers["webhook-id"] == shown["message_id"]
+    found = until(lambda: _if_delivered(house, shown["id"]))
+    assert (found["model"], len(found["attempts"])) == (again["model"], 2)
+
+
+def _if_delivered(house: House, delivery_id: int) -> Any:
+    found = house.call("admin", "GET", f"/deliveries/{delivery_id}")
+    return found if found["state"] == "delivered" else None
+
+
 def test_a_name_that_looks_like_a_pattern_is_none(house: House, receiver: Receiver) -> None:
     """Who maintains `[ab]` maintains the models a and b, not the one that is called so."""
     webhook = add(house, receiver, events=["model.updated"])
