@@ -257,7 +257,13 @@ def test_the_command_shows_changes_and_never_takes_a_secret_in_the_open(house: H
     made = json.loads(house.cli("admin", *given, "--setting", "token=-", "--json", input="hidden-token\n").stdout)
     one = made["id"]
 
-    changed = house.cli("admin", "webhooks", "change", one, "--setting", "ref=dev", "--description", "CI")
+    change = ["webhooks", "change", one, "--description", "CI", "--setting"]
+    refused = house.cli("admin", *change, "ref=dev")
+    assert (refused.returncode, "Give token again" in refused.stderr) == (1, True)
+    changed = house.cli("admin", *change, "ref=dev", "--setting", "token=-", input="hidden-token\n")
+    assert changed.returncode == 0, changed.stderr
+    # What is left out stays, what is secret too.
+    changed = house.cli("admin", *change, "variables[KEY]=-", input="k\n")
     assert changed.returncode == 0, changed.stderr
     shown = house.cli("admin", "webhooks", "show", one).stdout
     assert re.findall("^(?:description|setting .*): .*$", shown, re.M) == [
@@ -265,6 +271,7 @@ def test_the_command_shows_changes_and_never_takes_a_secret_in_the_open(house: H
         "setting project: 42",
         "setting ref: dev",
         "setting token: ...",
+        "setting variables[KEY]: ...",
     ]
     house.call("admin", "POST", f"/webhooks/{one}/test")
     assert b"hidden-token" in receiver.requests[-1].body

@@ -82,7 +82,7 @@ def without_shown_url(before: Wanted, changes: Mapping[str, Any]) -> dict[str, A
 
 
 def check_stays_secret(before: Wanted, changes: Mapping[str, Any]) -> None:
-    """Refuse to send what is secret to another address than the one that it was given for.
+    """Refuse to send what is secret to another place than the one that it was given for.
 
     Who changes it may be another than who gave the secrets, and could so have them sent to themselves.
 
