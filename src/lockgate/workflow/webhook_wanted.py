@@ -8,11 +8,11 @@ from lockgate.access.roles import EVERY_MODEL
 from lockgate.database.webhooks import EVERY_EVENT, Status, Webhook
 from lockgate.delivery.addresses import Allowed, check_url
 from lockgate.delivery.receivers import Secrets
-from lockgate.delivery.relay import check_relay
+from lockgate.delivery.relay import check_mail
 from lockgate.delivery.spoken import dialect
 from lockgate.errors import BadInput
 from lockgate.events.dialect import Dialect, Endpoint
-from lockgate.events.dialects.email import Email
+from lockgate.events.dialects.email import Email, addresses
 from lockgate.events.dialects.standard import new_secret
 from lockgate.events.settings import check_settings, places_among, secret_among
 from lockgate.registry import mlflow_webhooks
@@ -147,6 +147,6 @@ def check_wanted(wanted: Wanted) -> None:
 
 def _check_is_reachable(spoken: Dialect, url: str) -> None:
     if isinstance(spoken, Email):
-        check_relay()
+        check_mail(addresses(url))
     else:
         check_url(url, Allowed.read())
