@@ -513,13 +513,13 @@ WALLS: Sequence[Wall] = (
     Wall(
         "what is secret of a webhook is not sent to another address",
         "workflow/webhooks.py",
-        "        _check_stays_secret(before, changes)\n",
+        "        check_stays_secret(before, changes)\n",
         "",
         ("tests/integration/test_webhooks.py::test_what_is_secret_does_not_go_to_another_address",),
     ),
     Wall(
         "a call is shown without having had its secrets",
-        "workflow/drawn.py",
+        "workflow/shown.py",
         "SHOWN if name in secret else value",
         "value",
         ("tests/integration/test_delivery_log.py::test_no_secret_is_in_what_is_shown",),

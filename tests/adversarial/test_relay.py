@@ -24,8 +24,15 @@ LOGIN = ("bot", "p@ss:")
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
 
 
-def give(port: int, tls: str = "none", user: str = "", password: str = "", deadline: float = 10) -> Answer:
-    relay = Relay("127.0.0.1", port, SENDER, tls, user, password)
+def give(
+    port: int,
+    tls: str = "none",
+    user: str = "",
+    password: str = "",
+    deadline: float = 10,
+    domains: tuple[str, ...] = (),
+) -> Answer:
+    relay = Relay("127.0.0.1", port, SENDER, tls, user, password, domains)
 
     async def send() -> Answer:
         sender = Sender(Allowed(), deadline, relay)
@@ -47,6 +54,14 @@ def test_a_message_arrives_at_all_whom_it_is_for() -> None:
     assert message["Subject"] == MAIL.subject
     assert message["Message-ID"] == "<msg_1@example.com>"
     assert message.get_content().replace("\r\n", "\n") == MAIL.text
+
+
+def test_nothing_goes_where_the_operator_does_not_allow_it_any_more() -> None:
+    """Who was added before may be elsewhere."""
+    with relays.Relay() as relay:
+        assert give(relay.port, domains=("example.org",)).error == Failure.NOT_FOR_THEM
+        assert relay.sessions == []
+        assert give(relay.port, domains=("example.com",)).is_success
 
 
 @pytest.mark.parametrize("from_the_start", [True, False])

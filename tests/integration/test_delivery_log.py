@@ -148,6 +148,24 @@ def test_what_is_delivered_again_is_on_record_and_made_at_once(house: House, rec
     assert told_again[-1] == ({"webhook_id": webhook["id"], "redelivered": shown["id"]}, "admin")
 
 
+def test_what_is_delivered_again_follows_its_model_to_its_new_name(house: House, receiver: Receiver) -> None:
+    _, shown = told(house, receiver, events=["model.updated", "model.renamed"])
+    with house.acting_as("ada") as client:
+        client.rename_registered_model(shown["model"], f"{shown['model']}-renamed")
+    until(lambda: len(receiver.requests) == 2)
+    again = house.call("admin", "POST", f"/deliveries/{shown['id']}/redeliver")
+    assert (again["model"], again["state"]) == (f"{shown['model']}-renamed", "waiting")
+    until(lambda: len(receiver.requests) == 3)
+    assert receiver.requests[2].headers["webhook-id"] == shown["message_id"]
+    found = until(lambda: _if_delivered(house, shown["id"]))
+    assert (found["model"], len(found["attempts"])) == (again["model"], 2)
+
+
+def _if_delivered(house: House, delivery_id: int) -> Any:
+    found = house.call("admin", "GET", f"/deliveries/{delivery_id}")
+    return found if found["state"] == "delivered" else None
+
+
 def test_a_name_that_looks_like_a_pattern_is_none(house: House, receiver: Receiver) -> None:
     """Who maintains `[ab]` maintains the models a and b, not the one that is called so."""
     webhook = add(house, receiver, events=["model.updated"])
@@ -239,7 +257,13 @@ def test_the_command_shows_changes_and_never_takes_a_secret_in_the_open(house: H
     made = json.loads(house.cli("admin", *given, "--setting", "token=-", "--json", input="hidden-token\n").stdout)
     one = made["id"]
 
-    changed = house.cli("admin", "webhooks", "change", one, "--setting", "ref=dev", "--description", "CI")
+    change = ["webhooks", "change", one, "--description", "CI", "--setting"]
+    refused = house.cli("admin", *change, "ref=dev")
+    assert (refused.returncode, "Give token again" in refused.stderr) == (1, True)
+    changed = house.cli("admin", *change, "ref=dev", "--setting", "token=-", input="hidden-token\n")
+    assert changed.returncode == 0, changed.stderr
+    # What is left out stays, what is secret too.
+    changed = house.cli("admin", *change, "variables[KEY]=-", input="k\n")
     assert changed.returncode == 0, changed.stderr
     shown = house.cli("admin", "webhooks", "show", one).stdout
     assert re.findall("^(?:description|setting .*): .*$", shown, re.M) == [
@@ -247,6 +271,7 @@ def test_the_command_shows_changes_and_never_takes_a_secret_in_the_open(house: H
         "setting project: 42",
         "setting ref: dev",
         "setting token: ...",
+        "setting variables[KEY]: ...",
     ]
     house.call("admin", "POST", f"/webhooks/{one}/test")
     assert b"hidden-token" in receiver.requests[-1].body

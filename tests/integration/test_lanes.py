@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from lockgate.database.webhooks import Status, Webhook
 from lockgate.delivery import receivers
 from lockgate.delivery.answer import Answer
 from lockgate.delivery.fanout import fan_out
+from lockgate.delivery.names import lane_now
 from lockgate.delivery.receivers import Secrets
 from lockgate.delivery.retention import Retention
 from lockgate.delivery.spoken import dialect
@@ -83,6 +84,16 @@ class Post:
         with reading(self.engine) as session:
             rows = session.execute(select(tables.deliveries.c.message_id).order_by(tables.deliveries.c.event_id))
             return list(rows.scalars())
+
+    def deliver_again(self, message_id: str) -> None:
+        with transaction(self.engine) as session:
+            webhooks.lock(session, self.hook.id)
+            columns = tables.deliveries.c
+            number = session.execute(select(columns.id).where(columns.message_id == message_id)).scalar_one()
+            found, hook = deliveries.find(session, number), webhooks.load(session, self.hook.id)
+            assert found is not None
+            assert hook is not None
+            deliveries.again(session, replace(found, model=lane_now(session, found, hook)), now(session))
 
     def states(self) -> list[tuple[str, int]]:
         columns = tables.deliveries.c
@@ -173,6 +184,52 @@ def test_who_is_not_told_of_the_new_name_is_told_the_rest_under_the_old_one(post
     assert len(post.drain()) == 2
     with reading(post.engine) as session:
         assert set(session.execute(select(tables.deliveries.c.model)).scalars()) == {"old"}
+
+
+def test_what_is_delivered_once_more_goes_first_under_the_name_that_its_model_has_now(post: Post) -> None:
+    post.happens("old")
+    post.fan_out()
+    [first] = post.drain()
+    post.renamed("old", "between")
+    post.renamed("between", "new")
+    post.happens("old")  # another model, which has the name now
+    post.fan_out()
+    of_other = post.in_order()[-1]
+    post.drain()
+    post.happens("new")
+    post.fan_out()
+    post.deliver_again(first)
+    [(lane, jobs)] = post.claim()
+    assert lane.model == "new"
+    assert [job.delivery.message_id for job in jobs] == [first, post.in_order()[-1]]
+    assert of_other not in post.drain()
+
+
+def test_what_is_delivered_once_more_before_the_outbox_is_read_to_the_renaming_is_taken_along(post: Post) -> None:
+    post.happens("old")
+    post.fan_out()
+    [first] = post.drain()
+    post.renamed("old", "new")
+    post.deliver_again(first)
+    post.happens("new")
+    post.fan_out()
+    [(lane, jobs)] = post.claim()
+    assert lane.model == "new"
+    assert [job.delivery.message_id for job in jobs] == post.in_order()
+
+
+def test_who_is_not_told_of_the_new_name_is_told_once_more_under_the_old_one(post: Post) -> None:
+    post.change(models="old")
+    post.happens("old")
+    post.fan_out()
+    [first] = post.drain()
+    post.renamed("old", "new")
+    post.fan_out()
+    post.drain()
+    post.deliver_again(first)
+    [(lane, jobs)] = post.claim()
+    assert lane.model == "old"
+    assert [job.delivery.message_id for job in jobs] == [first]
 
 
 # Attempts under way

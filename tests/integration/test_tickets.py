@@ -49,6 +49,7 @@ def house(
     relay: Relay,
 ) -> Iterator[House]:
     by_mail = {"LOCKGATE_SMTP_URL": f"smtp://127.0.0.1:{relay.port}", "LOCKGATE_SMTP_FROM": "gate@example.com"}
+    by_mail["LOCKGATE_SMTP_DOMAINS"] = "example.com"
     folder = tmp_path_factory.mktemp("house")
     with closing(House(folder, new_database(request.param), environment={**HASTY, **by_mail})) as opened:
         opened.open().apply_policy(POLICY)
@@ -241,6 +242,12 @@ def test_people_are_told_by_mail(house: House, relay: Relay, tell: Callable[...,
     assert opened["Message-ID"] != promoted["Message-ID"]
     found = until(lambda: _all_delivered(house, webhook))
     assert {attempts[-1]["status"] for attempts in found} == {250}
+
+
+def test_mail_goes_nowhere_but_to_the_operators_domains(house: House) -> None:
+    wanted = {"url": "mailto:team@example.com,me@elsewhere.example", "dialect": "email"}
+    refused = house.call("admin", "POST", "/webhooks", wanted, 400)
+    assert "at example.com only" in refused["message"]
 
 
 def _all_delivered(house: House, webhook: str) -> list[Any]:

@@ -12,6 +12,7 @@ from lockgate.events import schema
 from lockgate.events.dialect import Attempt, Endpoint, Mail, Told
 from lockgate.events.dialects.named import dialects
 from lockgate.events.event import EventType
+from lockgate.events.glance import AT_A_GLANCE
 from lockgate.events.payload import payload
 from tests.house import NO_RULES, ONE_APPROVAL, House
 
@@ -238,7 +239,7 @@ def test_events_of_a_request_say_at_a_glance_where_it_stands(house: House) -> No
     checked(house, model, "success")
     house.call("sue", "POST", f"/requests/{asked['id']}/approve", {})
     house.call("bot", "POST", f"/requests/{asked['id']}/promote", {})
-    told = [one for one in told_of(house, model) if one.type in schema.OF_A_REQUEST]
+    told = [one for one in told_of(house, model) if one.type in AT_A_GLANCE]
     passed = {"auc-floor": "passed"}
     assert [(one.type, *at_a_glance(one)) for one in told] == [
         ("request.opened", "open", {**passed, "validated": "pending"}, 2, COMMIT),

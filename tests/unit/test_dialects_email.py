@@ -1,5 +1,6 @@
 """E-mail: what it says, to whom it may go, and where the operator's relay is."""
 
+from contextlib import nullcontext
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP as AS_SENT
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lockgate.delivery.relay import Relay, check_relay, message
+from lockgate.delivery.relay import Relay, check_mail, message
 from lockgate.errors import BadInput
 from lockgate.events.dialect import Endpoint, Mail, Told
 from lockgate.events.dialects.email import Email
@@ -162,4 +163,33 @@ def test_where_there_is_none_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("LOCKGATE_SMTP_FROM", raising=False)
     assert Relay.read({}) is None
     with pytest.raises(BadInput, match="LOCKGATE_SMTP_FROM"):
-        check_relay()
+        check_mail(("team@example.com",))
+
+
+@pytest.mark.parametrize(
+    ("domains", "to", "taken"),
+    [
+        ("", ["a@anywhere.example"], True),
+        (" ", ["a@anywhere.example"], True),
+        ("example.com", ["a@example.com", "b@Example.COM"], True),
+        (" Example.com , example.org", ["a@example.com", "b@example.org"], True),
+        ("example.com", ["a@example.com", "b@example.org"], False),
+        # Below a domain somebody else may be at home.
+        ("example.com", ["a@sub.example.com"], False),
+        ("example.com", ["a@notexample.com"], False),
+        ("example.com", ["a@example.com.evil.example"], False),
+    ],
+)
+def test_recipients_are_where_the_operator_allows(
+    monkeypatch: pytest.MonkeyPatch, domains: str, to: list[str], taken: bool
+) -> None:
+    for name, value in environment("smtp://mail.example.com", LOCKGATE_SMTP_DOMAINS=domains).items():
+        monkeypatch.setenv(name, value)
+    with nullcontext() if taken else pytest.raises(BadInput, match=r"at example\.com only"):
+        check_mail(to)
+
+
+@pytest.mark.parametrize("domains", ["*", "*.example.com", "@example.com", "example.com,", ".example.com", "a b"])
+def test_what_is_no_domain_is_refused(domains: str) -> None:
+    with pytest.raises(BadInput, match="LOCKGATE_SMTP_DOMAINS"):
+        Relay.read(environment("smtp://mail.example.com", LOCKGATE_SMTP_DOMAINS=domains))

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 POLICY = (ROOT / "docs/policy.md").read_text()
 ACCESS = (ROOT / "docs/howto/access-as-code.md").read_text()
+PROMOTE_FROM_CI = (ROOT / "docs/howto/promote-from-ci.md").read_text()
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 
 
@@ -79,12 +80,16 @@ def test_every_variable_of_expressions(variable: str) -> None:
 
 
 def test_the_policies_that_are_shown_are_valid() -> None:
-    for text in (README.partition("```yaml\n")[2].partition("```")[0], (ROOT / "demo/policy.yaml").read_text()):
+    shown = [text for page in (README, PROMOTE_FROM_CI) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    policies = [text for text in shown if "rules:" in text]
+    assert len(policies) == 2
+    for text in (*policies, (ROOT / "demo/policy.yaml").read_text()):
         assert read_policy(text).rules
 
 
 def test_links_lead_somewhere() -> None:
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")):
+    pages = [page for folder in ("docs", "deploy", "integrations") for page in ROOT.glob(f"{folder}/**/*.md")]
+    for page in (*ROOT.glob("*.md"), *pages):
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / link).exists(), f"{page}: {link}"
 

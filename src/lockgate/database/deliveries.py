@@ -1,12 +1,13 @@
 """Deliveries: lanes that are claimed, what waits in them, and what came of each attempt."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from lockgate.database.engine import from_ms, to_ms
@@ -190,6 +191,28 @@ def _lock_lanes(session: Session, webhook_id: str) -> None:
     session.execute(its.order_by(lanes.c.model).with_for_update())
 
 
+def open_lanes(session: Session, due_at: Mapping[tuple[str, str], int | None]) -> None:
+    """Let lanes be due, those that are new and those in which nothing has waited.
+
+    Args:
+        session: The transaction; the webhooks are locked.
+        due_at: When, by the webhook's id and the model.
+    """
+    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
+    opened = dialect.insert(lanes)
+    session.execute(
+        opened.on_conflict_do_update(
+            index_elements=[lanes.c.webhook_id, lanes.c.model],
+            # A lane that waits to try again goes on waiting.
+            set_={"due_at": func.coalesce(lanes.c.due_at, opened.excluded.due_at)},
+        ),
+        [
+            {"webhook_id": webhook_id, "model": model, "due_at": due, "claimed_until": 0, "fence": 0}
+            for (webhook_id, model), due in sorted(due_at.items())
+        ],
+    )
+
+
 _NEXT = (
     select(deliveries)
     .where(
@@ -234,10 +257,17 @@ def note_only(session: Session, delivery: Delivery, attempt: Attempted) -> None:
 
 
 def again(session: Session, delivery: Delivery, now: datetime) -> None:
-    """Let a delivery be made once more, before what waits behind it, with a schedule of its own."""
+    """Let a delivery be made once more, before what waits behind it, with a schedule of its own.
+
+    Args:
+        session: The transaction; the webhook is locked.
+        delivery: The delivery, with the model in whose lane it is to wait.
+        now: The time: the lane is due, also if it waits to try something again.
+    """
+    open_lanes(session, {(delivery.webhook_id, delivery.model): to_ms(now)})
     its = (lanes.c.webhook_id == delivery.webhook_id, lanes.c.model == delivery.model)
     session.execute(update(lanes).where(*its).values(due_at=to_ms(now)))
-    waits = {"state": State.WAITING, "attempts": 0, "finished_at": None}
+    waits = {"state": State.WAITING, "attempts": 0, "finished_at": None, "model": delivery.model}
     session.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(waits))
 
 

@@ -6,16 +6,15 @@ event sees all that have a lower number.
 
 import json
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, bindparam, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from lockgate.database.deliveries import State
+from lockgate.database.deliveries import State, open_lanes
 from lockgate.database.engine import from_ms, to_ms
 from lockgate.database.tables import deliveries, events, lanes, outbox
 from lockgate.events.dialect import Told
@@ -101,6 +100,20 @@ def find(session: Session, numbers: Collection[int]) -> dict[int, Told]:
     return {one.number: one.told for one in map(_stored, found)}
 
 
+def read_since(session: Session, number: int, kind: EventType, workspace: str) -> list[Told]:
+    """Return the events of one type in a workspace, from one event on to where the outbox was read to, in order.
+
+    Args:
+        session: The transaction.
+        number: The first event's number in the outbox.
+        kind: Of which type.
+        workspace: In which workspace.
+    """
+    read_to = select(outbox.c.position).scalar_subquery()
+    theirs = (events.c.id.between(number, read_to), events.c.type == kind, events.c.workspace == workspace)
+    return [_stored(row).told for row in session.execute(select(events).where(*theirs).order_by(events.c.id))]
+
+
 def add(session: Session, new: Sequence[NewDelivery], now: datetime) -> None:
     """Put deliveries into their lanes."""
     if not new:
@@ -121,7 +134,7 @@ def add(session: Session, new: Sequence[NewDelivery], now: datetime) -> None:
             for one in new
         ],
     )
-    _open_lanes(session, {(one.webhook_id, one.lane): to_ms(now) if one.is_due else None for one in new})
+    open_lanes(session, {(one.webhook_id, one.lane): to_ms(now) if one.is_due else None for one in new})
 
 
 def webhooks_with(session: Session, model: str) -> list[str]:
@@ -146,24 +159,7 @@ def join(session: Session, webhook_ids: Collection[str], old: str, new: str) -> 
     session.execute(update(deliveries).where(*waiting).values(model=new))
     session.execute(update(lanes).where(*theirs).values(due_at=None, claimed_until=0, fence=lanes.c.fence + 1))
     if found:
-        _open_lanes(session, {(lane.webhook_id, new): lane.due_at for lane in found})
-
-
-def _open_lanes(session: Session, due_at: Mapping[tuple[str, str], int | None]) -> None:
-    """Let lanes be due, those that are new and those in which nothing has waited."""
-    dialect = postgresql if session.get_bind().dialect.name == "postgresql" else sqlite
-    opened = dialect.insert(lanes)
-    session.execute(
-        opened.on_conflict_do_update(
-            index_elements=[lanes.c.webhook_id, lanes.c.model],
-            # A lane that waits to try again goes on waiting.
-            set_={"due_at": func.coalesce(lanes.c.due_at, opened.excluded.due_at)},
-        ),
-        [
-            {"webhook_id": webhook_id, "model": model, "due_at": due, "claimed_until": 0, "fence": 0}
-            for (webhook_id, model), due in sorted(due_at.items())
-        ],
-    )
+        open_lanes(session, {(lane.webhook_id, new): lane.due_at for lane in found})
 
 
 def _stored(row: Row[Any]) -> Stored:

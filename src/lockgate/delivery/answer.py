@@ -18,6 +18,7 @@ class Failure(StrEnum):
     UNTOLD = "The event couldn't be told in the webhook's dialect; the server's log says why."
     UNSENT = "The call couldn't be sent; the server's log says why."
     NO_RELAY = "This server has no relay for e-mail. Whoever runs it sets LOCKGATE_SMTP_URL and LOCKGATE_SMTP_FROM."
+    NOT_FOR_THEM = "This server sends no e-mail to the domain of one of the addresses: see LOCKGATE_SMTP_DOMAINS."
 
 
 @dataclass(frozen=True)

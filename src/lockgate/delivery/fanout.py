@@ -10,9 +10,9 @@ from lockgate.database import outbox, webhooks
 from lockgate.database.engine import now
 from lockgate.database.outbox import NewDelivery, Stored
 from lockgate.database.webhooks import EVERY_EVENT, Status, Webhook
+from lockgate.delivery.names import renamed
 from lockgate.errors import BadInput
 from lockgate.events.dialect import Dialect, Told, event_named
-from lockgate.events.event import EventType
 from lockgate.registry import mlflow_webhooks
 from lockgate.registry.transaction import transaction
 
@@ -46,18 +46,15 @@ def fan_out(engine: Engine, dialects: Dialects) -> bool:
 
 def up_to_rename(found: Sequence[Stored]) -> Sequence[Stored]:
     """Return the events up to the first that renames a model, with it: what comes after it goes into other lanes."""
-    return found[: next((place for place, one in enumerate(found, 1) if _renames(one.told)), len(found))]
-
-
-def _renames(told: Told) -> bool:
-    return told.type is EventType.MODEL_RENAMED and not told.was_refused
+    return found[: next((place for place, one in enumerate(found, 1) if renamed(one.told)), len(found))]
 
 
 def _follow_rename(session: Session, told: Told) -> None:
     """Where an event renames a model, let what waits under its old name go first in the lanes of its new one."""
-    if not _renames(told):
+    names = renamed(told)
+    if names is None:
         return
-    old, new = told.before["name"], told.after["name"]
+    old, new = names
     its = outbox.webhooks_with(session, old)
     there = [*webhooks.share(session, its), *mlflow_webhooks.share(session, its)]
     # To who isn't told about the new name, nothing overtakes what waits.

@@ -1,7 +1,7 @@
 """The operator's relay, by which e-mail leaves: where it is, and one message given to it.
 
-To whom a message goes, whoever made the webhook chose; by which server, only the operator. So its address is not judged
-as those of webhooks are.
+To whom a message goes, whoever made the webhook chose, within the domains that the operator allows; by which server,
+only the operator. So its address is not judged as those of webhooks are.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.errors import MessageError
 from email.message import EmailMessage
@@ -29,10 +29,12 @@ from lockgate.events.dialect import Mail
 
 URL = "LOCKGATE_SMTP_URL"
 FROM = "LOCKGATE_SMTP_FROM"
+DOMAINS = "LOCKGATE_SMTP_DOMAINS"
 
 #: Where messages are submitted (RFC 6409), and where with TLS from the start (RFC 8314).
 _PORTS = {"smtp": 587, "smtps": 465}
 _ADDRESS = re.compile(r"[\w.+=~-]+@[A-Za-z0-9.-]+", re.ASCII)
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _TAKEN = 250
 
 
@@ -47,6 +49,7 @@ class Relay:
         tls: From the start, by STARTTLS, or not at all.
         user: As whom to sign in; nobody if empty.
         password: With which password.
+        domains: Where its recipients may be, and nowhere below; none is anywhere.
     """
 
     host: str
@@ -55,6 +58,7 @@ class Relay:
     tls: str
     user: str = ""
     password: str = field(default="", repr=False)
+    domains: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Relay | None":
@@ -77,7 +81,11 @@ class Relay:
             raise _not_a_relay()
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         tls = "start" if parts.scheme == "smtps" else "none" if _may_be_plain(host, environment) else "starttls"
-        return cls(host, port or _PORTS[parts.scheme], sender, tls, user, password)
+        return cls(host, port or _PORTS[parts.scheme], sender, tls, user, password, _domains(environment))
+
+    def is_for(self, addresses: Sequence[str]) -> bool:
+        """Say whether all of some addresses are where recipients may be."""
+        return not self.domains or all(_domain_of(one) in self.domains for one in addresses)
 
     async def send(self, mail: Mail, deadline: float) -> Answer:
         """Give a message to the relay and return what came of it. It goes to all whom it is for, or to nobody.
@@ -86,6 +94,8 @@ class Relay:
             mail: The message.
             deadline: How many seconds it may take.
         """
+        if not self.is_for(mail.to):
+            return Answer(None, Failure.NOT_FOR_THEM.value, None, 0, b"")
         began = time.monotonic()
         status: int | None = None
         failure: Failure | None = None
@@ -132,16 +142,21 @@ def _hang_up(client: SMTP) -> None:
     client.close()
 
 
-def check_relay() -> None:
-    """Refuse e-mail where this server has no relay for it.
+def check_mail(addresses: Sequence[str]) -> None:
+    """Refuse e-mail where this server has no relay for it, or none that is for these addresses.
 
     Raises:
         BadInput: saying what to set.
     """
-    if Relay.read() is None:
+    relay = Relay.read()
+    if relay is None:
         raise BadInput(
             f"This server sends no e-mail yet. Whoever runs it sets {URL} (smtp://user:password@mail.example.com) and "
             f"{FROM} (Lockgate <lockgate@example.com>)."
+        )
+    if not relay.is_for(addresses):
+        raise BadInput(
+            f"This server sends e-mail to addresses at {', '.join(relay.domains)} only. Whoever runs it sets {DOMAINS}."
         )
 
 
@@ -172,6 +187,19 @@ def _is_one_sender(text: str) -> bool:
 
 def _domain(sender: str) -> str:
     return parseaddr(sender)[1].rpartition("@")[2]
+
+
+def _domain_of(address: str) -> str:
+    return address.rpartition("@")[2].lower()
+
+
+def _domains(environment: Mapping[str, str]) -> tuple[str, ...]:
+    text = environment.get(DOMAINS, "")
+    found = tuple(one.strip().lower() for one in text.split(",")) if text.strip() else ()
+    for one in found:
+        if not _DOMAIN.fullmatch(one):
+            raise BadInput(f"{DOMAINS} has domains with commas between them: example.com,example.org. {one!r} is none.")
+    return found
 
 
 def _may_be_plain(host: str, environment: Mapping[str, str]) -> bool:

@@ -23,11 +23,12 @@ from lockgate.database.engine import now
 from lockgate.database.webhooks import Status, Webhook
 from lockgate.delivery import receivers
 from lockgate.delivery.answer import Answer
+from lockgate.delivery.drawing import drawing_of
 from lockgate.delivery.fanout import Dialects
 from lockgate.delivery.outcome import note_overtaken, settle
 from lockgate.delivery.schedule import STANDARD
 from lockgate.errors import BadInput
-from lockgate.events.dialect import Attempt, Call, Dialect, Mail, Remembering, Told
+from lockgate.events.dialect import Call, Dialect, Mail, Remembering, Told
 from lockgate.registry.transaction import transaction
 
 #: How many deliveries of a lane are drawn at once.
@@ -177,13 +178,9 @@ class Steps:
 
     def _call(self, session: Session, delivery: Delivery, told: Told, webhook: Webhook) -> Call | Mail | None:
         """Draw the call of an attempt, from the event and from what its webhook is now."""
-        at = now(session)
         try:
             dialect = self._settings.dialects(webhook.dialect)
-            known = recalled(session, dialect, webhook, told)
-            attempt = Attempt(delivery.message_id, at, self._settings.base_url, known)
-            endpoint = receivers.endpoint(session, webhook, receivers.webhooks_at_rest(self._engine))
-            return dialect.call(told, delivery.name, endpoint, attempt)
+            return drawing_of(session, self._engine, delivery, told, webhook, dialect, self._settings.base_url).call()
         except Exception:  # Of a template that somebody added, anything.
             _logger.exception("Event %s couldn't be told to webhook %s", told.id, webhook.id)
             return None
@@ -217,9 +214,3 @@ def _is_overtaken(session: Session, job: Job, webhook: Webhook) -> bool:
     delivery = deliveries.find(session, job.delivery.id)
     is_as_it_was = delivery is not None and delivery.is_as(job.delivery)
     return webhook.is_another_than(job.webhook) or not is_as_it_was
-
-
-def recalled(session: Session, dialect: Dialect, webhook: Webhook, told: Told) -> str:
-    """Return what a dialect has learnt about what an event is about; nothing if it has not, or doesn't learn."""
-    subject = dialect.subject(told) if isinstance(dialect, Remembering) else None
-    return remembered.recall(session, webhook.id, subject) if subject else ""

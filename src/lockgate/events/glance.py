@@ -7,8 +7,24 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from lockgate.events.event import EventType
 from lockgate.evidence.record import Evidence
 from lockgate.gates.judge import GateResult
+
+#: The events that say so.
+AT_A_GLANCE = (
+    EventType.REQUEST_OPENED,
+    EventType.EVIDENCE_CHANGED,
+    EventType.GATE_FAILED,
+    EventType.GATES_PASSED,
+    EventType.REQUEST_REVIEWED,
+    EventType.REQUEST_REJECTED,
+    EventType.REQUEST_WITHDRAWN,
+    EventType.REQUEST_EXPIRED,
+    EventType.REQUEST_SUPERSEDED,
+    EventType.PROMOTION_REFUSED,
+    EventType.PROMOTED,
+)
 
 _MOST_GATES = 50
 _MOST_SENTENCES = 20

@@ -6,6 +6,7 @@ from typing import Any
 
 from lockgate.audit.entry import AuditOutcome
 from lockgate.events.event import EventType
+from lockgate.events.glance import AT_A_GLANCE
 from lockgate.events.titles import TITLES
 from lockgate.gates.judge import Outcome
 
@@ -52,26 +53,6 @@ _OF_A_TARGET = ("model", "target")
 _OF_A_MOVE = ("model", "version", "target")
 _OF_A_REQUEST = ("model", "version", "target", "request_id")
 
-#: By which a request ends, but for the promotion that it asks for.
-_ENDS = (
-    EventType.REQUEST_REJECTED,
-    EventType.REQUEST_WITHDRAWN,
-    EventType.REQUEST_EXPIRED,
-    EventType.REQUEST_SUPERSEDED,
-)
-
-#: Those that say at a glance where a request stands.
-OF_A_REQUEST = (
-    EventType.REQUEST_OPENED,
-    EventType.EVIDENCE_CHANGED,
-    EventType.GATE_FAILED,
-    EventType.GATES_PASSED,
-    EventType.REQUEST_REVIEWED,
-    *_ENDS,
-    EventType.PROMOTION_REFUSED,
-    EventType.PROMOTED,
-)
-
 #: What the data of a type always has.
 _HAS: Mapping[EventType, tuple[str, ...]] = {
     EventType.MODEL_CREATED: _MODEL,
@@ -111,7 +92,7 @@ _HAS: Mapping[EventType, tuple[str, ...]] = {
     EventType.COMMENT_DELETED: _OF_A_VERSION,
 }
 
-#: What is of interest in `before` and `after` of a type; there can be more.
+#: What is of interest in `before` and `after` of a type, beside what it says at a glance; there can be more.
 _BEFORE: Mapping[EventType, _Schema] = {
     EventType.TARGET_MOVED: {"stages": _STAGES},
     EventType.PROMOTED: {"version": _VERSION, "stages": _STAGES},
@@ -133,16 +114,12 @@ _AFTER: Mapping[EventType, _Schema] = {
     },
     EventType.VERSION_UPDATED: {"description": {"type": ["string", "null"]}, "tags": _TAGS},
     EventType.TARGET_MOVED: {"stages": _STAGES},
-    EventType.REQUEST_OPENED: {"evidence": _DIGEST, "policy": _NUMBER, **_GLANCE},
-    EventType.EVIDENCE_CHANGED: {"evidence": _DIGEST, "changes": _TEXTS, "asked_again": _TEXTS, **_GLANCE},
-    EventType.GATE_FAILED: _GLANCE,
-    EventType.GATES_PASSED: _GLANCE,
+    EventType.REQUEST_OPENED: {"evidence": _DIGEST, "policy": _NUMBER},
+    EventType.EVIDENCE_CHANGED: {"evidence": _DIGEST, "changes": _TEXTS, "asked_again": _TEXTS},
     EventType.INCUMBENT_CHANGED: {"version": _VERSION},
     EventType.REVIEW_ASKED: {"asked": _TEXTS},
-    EventType.REQUEST_REVIEWED: {"verdict": _TEXT, "evidence": _DIGEST, **_GLANCE},
-    **dict.fromkeys(_ENDS, _GLANCE),
-    EventType.PROMOTION_REFUSED: _GLANCE,
-    EventType.PROMOTED: {"version": _VERSION, "stages": _STAGES, **_GLANCE},
+    EventType.REQUEST_REVIEWED: {"verdict": _TEXT, "evidence": _DIGEST},
+    EventType.PROMOTED: {"version": _VERSION, "stages": _STAGES},
     EventType.ROLLED_BACK: {
         "version": _VERSION,
         "stages": _STAGES,
@@ -219,7 +196,8 @@ def _definition(event: EventType) -> dict[str, Any]:
     data: dict[str, Any] = {}
     if event in _HAS:
         data["required"] = list(_HAS[event])
-    sides = {"before": _BEFORE.get(event), "after": _AFTER.get(event)}
+    at_a_glance = _GLANCE if event in AT_A_GLANCE else {}
+    sides = {"before": _BEFORE.get(event), "after": {**_AFTER.get(event, {}), **at_a_glance}}
     properties = {side: {"properties": of_it} for side, of_it in sides.items() if of_it}
     if properties:
         data["properties"] = properties

@@ -16,7 +16,8 @@ class Setting:
     Attributes:
         name: What it is called; of several, with a word in capitals for what differs: `variables[NAME]`.
         is_secret: Whether it is never shown. Unless it is a text, a header can carry it.
-        says_where: Whether it is a part of where is told, as the URL is: what is secret was given for that place.
+        says_where: Whether it is a part of where is told, as the URL is, or of what runs there: what is secret was
+            given for that place.
         is_text: Whether it can hold anything, such as several lines.
         pattern: What all of several are called, as a regular expression.
     """

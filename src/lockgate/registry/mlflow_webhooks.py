@@ -5,18 +5,19 @@ from datetime import datetime
 from typing import Any
 
 from mlflow.store.model_registry.dbmodels.models import SqlWebhook
-from sqlalchemy import ColumnElement, Select, String, bindparam, literal, select, type_coerce, update
+from sqlalchemy import ColumnElement, Engine, Select, String, bindparam, literal, select, type_coerce, update
 from sqlalchemy.orm import Session
 
+from lockgate.access.at_rest import AtRest
 from lockgate.access.roles import EVERY_MODEL
 from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.secret_key import secret_key
 from lockgate.database.webhooks import Status, Webhook
 from lockgate.registry.mlflow_tables import webhook_events
 from lockgate.registry.mlflow_tables import webhooks as table
 
 DIALECT = "mlflow"
-#: What their secrets are encrypted for, where LOCKGATE_SECRET_KEY encrypts them.
-PURPOSE = "MLflow's webhooks"
+_PURPOSE = "MLflow's webhooks"
 _ACTIVE = "ACTIVE"
 _DISABLED = "DISABLED"
 _COLUMNS = (
@@ -42,6 +43,19 @@ _ANY = select(table.c.webhook_id).where(*_TOLD).limit(1)
 # As it is in the database, which MLflow's own type of the column would decrypt.
 _stored = type_coerce(table.c.secret, String)
 _SECRET = select(SqlWebhook.secret).where(SqlWebhook.webhook_id == bindparam("of"))
+
+
+def at_rest(engine: Engine) -> AtRest:
+    """Return what their secrets are encrypted with, where LOCKGATE_SECRET_KEY encrypts them.
+
+    Args:
+        engine: The registry's database.
+
+    Raises:
+        Conflict: if there is no secret key.
+        BadInput: if it is short enough to be guessed.
+    """
+    return AtRest(secret_key(engine), _PURPOSE)
 
 
 def is_any_told(session: Session) -> bool:

@@ -8,9 +8,7 @@ from mlflow.environment_variables import MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY
 from mlflow.server import handlers
 from mlflow.store.model_registry import sqlalchemy_store
 
-from lockgate.access.at_rest import AtRest
 from lockgate.access.principals import current_caller
-from lockgate.database.secret_key import secret_key
 from lockgate.delivery.addresses import Allowed, check_url
 from lockgate.delivery.spoken import dialect
 from lockgate.errors import BadInput, Conflict, NotFound
@@ -78,7 +76,7 @@ def _keep_secrets(house: Stores) -> None:
         return
     try:
         encrypted: Any = table.c.secret.type
-        encrypted.cipher = AtRest(secret_key(house.registry.engine), mlflow_webhooks.PURPOSE).cipher
+        encrypted.cipher = mlflow_webhooks.at_rest(house.registry.engine).cipher
     except Conflict:
         # There is no secret key. What MLflow has made by itself will do until the next start.
         return

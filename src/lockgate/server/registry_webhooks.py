@@ -18,7 +18,7 @@ from lockgate.server.paging import Listing
 from lockgate.wire.webhooks import EventName
 from lockgate.wire.words import LenientBody, Name, Text, Url
 from lockgate.workflow import webhook_example, webhooks
-from lockgate.workflow.webhooks import Wanted
+from lockgate.workflow.webhook_wanted import Wanted
 
 DIALECT = "databricks"
 #: What `glob.escape` makes of a character that means something in a pattern.

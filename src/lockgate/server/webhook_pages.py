@@ -14,7 +14,7 @@ from lockgate.delivery.answer import Failure
 from lockgate.errors import BadInput
 from lockgate.server.calls import PageToken, in_workspace
 from lockgate.server.drawing import HEADERS, Drawing
-from lockgate.server.webhooks import list_deliveries, show_delivery
+from lockgate.server.webhooks import list_deliveries, whole_delivery
 from lockgate.settings import WorkerSettings
 from lockgate.wire.webhooks import StateText
 from lockgate.wire.words import RowId
@@ -55,14 +55,13 @@ class WebhookPages:
         self, request: Request, tested: _Id = "", answered: _Answered = None, failure: _Id = ""
     ) -> Response:
         """List webhooks; and say what came of the example that was just sent to one."""
-        came = Failure[failure].value if failure in Failure.__members__ else f"It answered {answered}."
         return self._drawing.page(
             request,
             "webhooks.html",
             webhooks=deliveries.receivers_of(stores(), current_caller()),
             address=address,
             tested=tested,
-            came=came if failure in Failure.__members__ or answered else "",
+            came=_came(failure, answered),
         )
 
     def enable(self, webhook_id: str) -> Response:
@@ -100,16 +99,15 @@ class WebhookPages:
 
     def delivery_page(self, request: Request, delivery_id: RowId) -> Response:
         """Show a delivery, its call and all attempts."""
-        house, caller = stores(), current_caller()
-        shown = show_delivery(delivery_id, house, caller)
-        webhook = next(one for one in deliveries.receivers_of(house, caller) if one.id == shown.webhook_id)
+        shown = deliveries.show(stores(), current_caller(), delivery_id)
+        delivery = whole_delivery(shown)
         return self._drawing.page(
             request,
             "delivery.html",
-            delivery=shown,
-            webhook=webhook,
+            delivery=delivery,
+            webhook=shown.webhook,
             address=address,
-            body=_pretty(shown.call.body) if shown.call else "",
+            body=_pretty(delivery.call.body) if delivery.call else "",
         )
 
     def redeliver(self, delivery_id: RowId) -> Response:
@@ -125,6 +123,12 @@ class WebhookPages:
         """Return the answer that leads from a button to a page: loading that again repeats nothing."""
         query = _query(said)
         return RedirectResponse(f"{self._root}{path}{f'?{query}' if query else ''}", 303, HEADERS)
+
+
+def _came(failure: str, answered: int | None) -> str:
+    """Return what came of an example in words; nothing if none was sent."""
+    failed = Failure.__members__.get(failure)
+    return failed.value if failed else f"It answered {answered}." if answered else ""
 
 
 def _query(said: dict[str, Any]) -> str:

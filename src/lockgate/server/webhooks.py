@@ -33,7 +33,7 @@ from lockgate.wire.words import RowId
 from lockgate.workflow import deliveries, webhook_example, webhooks
 from lockgate.workflow.deliveries import Shown
 from lockgate.workflow.shown import address, has_secret_url
-from lockgate.workflow.webhooks import Wanted
+from lockgate.workflow.webhook_wanted import Wanted, new_secrets
 
 router = OnceRouter()
 
@@ -56,7 +56,7 @@ def add_webhook(body: WebhookBody, house: House, caller: Calling) -> NewWebhookV
         description=body.description,
         status=Status(body.status),
         verify_certificate=body.verify_certificate,
-        secrets=webhooks.secrets(body.dialect, body.secret, body.settings),
+        secrets=new_secrets(body.dialect, body.secret, body.settings),
     )
     made = webhooks.create(house, caller, wanted)
     return _shown_once(house, made, next(iter(wanted.secrets.signing), None))
@@ -140,7 +140,7 @@ def list_deliveries(
 @router.get("/deliveries/{delivery_id}")
 def show_delivery(delivery_id: RowId, house: House, caller: Calling) -> WholeDeliveryView:
     """Show a delivery, with the call as it would be made now."""
-    return _whole(deliveries.show(house, caller, delivery_id))
+    return whole_delivery(deliveries.show(house, caller, delivery_id))
 
 
 @router.post("/deliveries/{delivery_id}/redeliver")
@@ -190,7 +190,8 @@ def _delivery(delivery: Delivery, attempts: list[Attempted]) -> DeliveryView:
     )
 
 
-def _whole(shown: Shown) -> WholeDeliveryView:
+def whole_delivery(shown: Shown) -> WholeDeliveryView:
+    """Return a delivery with all there is to see of it, as it is told."""
     return WholeDeliveryView(
         **_delivery(shown.delivery, list(shown.attempted)).model_dump(),
         call=_call(shown.drawn.call) if shown.drawn.call else None,

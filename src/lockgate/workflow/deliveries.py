@@ -10,6 +10,8 @@ from lockgate.database import deliveries, webhooks
 from lockgate.database.deliveries import Attempted, Delivery, State
 from lockgate.database.engine import now
 from lockgate.database.webhooks import Status, Webhook
+from lockgate.delivery import receivers
+from lockgate.delivery.names import lane_now
 from lockgate.errors import Conflict, NotFound
 from lockgate.registry import mlflow_webhooks
 from lockgate.registry.transaction import reading, transaction
@@ -78,14 +80,16 @@ def redeliver(stores: Stores, caller: Caller, delivery_id: int) -> tuple[Deliver
         Conflict: if its webhook gets nothing now.
     """
     with transaction(stores.registry.engine) as session:
-        found, to = _find(session, stores, caller, delivery_id)
+        found, to = _find_locked(session, stores, caller, delivery_id)
         if to.status is not Status.ACTIVE:
             raise Conflict(f"Webhook {to.id} is {to.status}, so nothing is delivered to it. Make it active first.")
-        deliveries.again(session, found, now(session))
+        # Its model may have been renamed meanwhile, and what comes after it wait under the new name.
+        waits = replace(found, model=lane_now(session, found, to), state=State.WAITING, finished_at=None)
+        deliveries.again(session, waits, now(session))
         # Once that is committed, who delivers is woken.
         put_on_record(session, caller, to, after={"webhook_id": to.id, "redelivered": found.id})
         attempted = deliveries.attempted(session, [found.id]).get(found.id, [])
-        return replace(found, state=State.WAITING, finished_at=None), attempted
+        return waits, attempted
 
 
 def show(stores: Stores, caller: Caller, delivery_id: int) -> Shown:
@@ -107,6 +111,13 @@ def _find(session: Session, stores: Stores, caller: Caller, delivery_id: int) ->
     if found is None or to is None or not _may_know(caller, found):
         raise NotFound(f"There is no delivery {delivery_id}. `lockgate deliveries` lists them.")
     return found, to
+
+
+def _find_locked(session: Session, stores: Stores, caller: Caller, delivery_id: int) -> tuple[Delivery, Webhook]:
+    """Return a delivery and its webhook as they are once the webhook is locked: until then both may change."""
+    _, to = _find(session, stores, caller, delivery_id)
+    receivers.lock(session, to)
+    return _find(session, stores, caller, delivery_id)
 
 
 def _may_know(caller: Caller, delivery: Delivery) -> bool:

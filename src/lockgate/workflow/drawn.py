@@ -13,18 +13,15 @@ from sqlalchemy.orm import Session
 
 from lockgate.database import outbox
 from lockgate.database.deliveries import Delivery
-from lockgate.database.engine import now
 from lockgate.database.webhooks import Webhook
-from lockgate.delivery import receivers
 from lockgate.delivery.answer import Failure
+from lockgate.delivery.drawing import drawing_of
 from lockgate.delivery.spoken import dialect
-from lockgate.delivery.steps import recalled
 from lockgate.errors import LockgateError
-from lockgate.events.dialect import Attempt, Call, Dialect, Endpoint, Mail
+from lockgate.events.dialect import Call, Dialect, Endpoint, Mail
 from lockgate.events.dialects.standard import new_secret
-from lockgate.events.settings import secret_among
 from lockgate.settings import WorkerSettings
-from lockgate.workflow.shown import SHOWN, address
+from lockgate.workflow.shown import SHOWN, address, without_secrets
 
 _logger = logging.getLogger("lockgate.delivery")
 
@@ -54,11 +51,9 @@ def draw(session: Session, engine: Engine, delivery: Delivery, webhook: Webhook)
     told = outbox.find(session, [delivery.event])[delivery.event]
     try:
         spoken = dialect(webhook.dialect)
-        learnt = recalled(session, spoken, webhook, told)
-        attempt = Attempt(delivery.message_id, now(session), WorkerSettings.read().public_url, learnt)
-        endpoint = receivers.endpoint(session, webhook, receivers.webhooks_at_rest(engine))
+        drawing = drawing_of(session, engine, delivery, told, webhook, spoken, WorkerSettings.read().public_url)
         once, again = (
-            _as_call(spoken.call(told, delivery.name, _unsecret(spoken, endpoint), attempt)) for _ in range(2)
+            _as_call(replace(drawing, endpoint=_unsecret(spoken, drawing.endpoint)).call()) for _ in range(2)
         )
     except LockgateError as error:
         return Drawn(None, error.message)
@@ -70,9 +65,8 @@ def draw(session: Session, engine: Engine, delivery: Delivery, webhook: Webhook)
 
 def _unsecret(spoken: Dialect, endpoint: Endpoint) -> Endpoint:
     """Return an endpoint as it is but for its secrets."""
-    secret = secret_among(spoken.SETTINGS, endpoint.settings)
-    settings = {name: SHOWN if name in secret else value for name, value in endpoint.settings.items()}
-    return replace(endpoint, secrets=tuple(new_secret() for _ in endpoint.secrets), settings=settings)
+    made_up = tuple(new_secret() for _ in endpoint.secrets)
+    return replace(endpoint, secrets=made_up, settings=without_secrets(spoken.SETTINGS, endpoint.settings))
 
 
 def _as_call(told: Call | Mail) -> Call:

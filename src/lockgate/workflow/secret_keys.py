@@ -12,7 +12,6 @@ from lockgate.audit.entry import AuditEntry
 from lockgate.database import signing_keys, webhooks
 from lockgate.database.engine import now
 from lockgate.database.record import record
-from lockgate.database.secret_key import secret_key
 from lockgate.delivery import receivers
 from lockgate.errors import BadInput, Conflict
 from lockgate.events.event import EventType
@@ -37,10 +36,6 @@ class Kind:
     way_out: str = ""
 
 
-def _mlflows_at_rest(engine: Engine) -> AtRest:
-    return AtRest(secret_key(engine), mlflow_webhooks.PURPOSE)
-
-
 _SIGNING_KEY = Kind(
     "signing key",
     "signing keys",
@@ -60,7 +55,7 @@ _WEBHOOK = Kind(
 _MLFLOWS_WEBHOOK = Kind(
     "webhook of MLflow's",
     "webhooks of MLflow's",
-    _mlflows_at_rest,
+    mlflow_webhooks.at_rest,
     mlflow_webhooks.sealed,
     mlflow_webhooks.reseal,
 )

@@ -1,9 +1,11 @@
 """What people are shown of webhooks in place of what is secret."""
 
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from lockgate.delivery.spoken import spoken
 from lockgate.events.dialects.chat import Chat
+from lockgate.events.settings import Setting, secret_among
 
 #: In place of what is secret.
 SHOWN = "..."
@@ -29,3 +31,14 @@ def address(dialect: str, url: str) -> str:
     parts = urlsplit(url)
     first, is_followed, _ = parts.path.strip("/").partition("/")
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/{f'{first}/' if is_followed else ''}{SHOWN}"
+
+
+def without_secrets(known: Collection[Setting], settings: Mapping[str, str]) -> dict[str, str]:
+    """Return an endpoint's settings with dots in place of what is secret.
+
+    Args:
+        known: The settings that its dialect knows.
+        settings: Those that it has.
+    """
+    secret = secret_among(known, settings)
+    return {name: SHOWN if name in secret else value for name, value in settings.items()}

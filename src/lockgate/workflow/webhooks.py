@@ -1,9 +1,8 @@
-"""Webhooks: who is told of what happens."""
+"""Webhooks: who is told of what happens, as it is stored and shown."""
 
 import hashlib
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,60 +11,34 @@ from sqlalchemy.orm import Session
 
 from lockgate.access.principals import Caller
 from lockgate.access.reach import may_for_all
-from lockgate.access.roles import EVERY_MODEL, Permission
+from lockgate.access.roles import Permission
 from lockgate.audit.entry import AuditEntry
 from lockgate.database import deliveries, remembered, webhooks
 from lockgate.database.engine import now, take_turn
 from lockgate.database.record import record
-from lockgate.database.webhooks import EVERY_EVENT, Status, Webhook
+from lockgate.database.webhooks import Status, Webhook
 from lockgate.delivery import receivers
-from lockgate.delivery.addresses import Allowed, check_url
-from lockgate.delivery.receivers import Secrets
-from lockgate.delivery.relay import check_relay
 from lockgate.delivery.spoken import dialect
 from lockgate.errors import BadInput, NotFound, Refused
-from lockgate.events.dialect import Dialect, Endpoint
-from lockgate.events.dialects.email import Email
 from lockgate.events.dialects.standard import new_secret
 from lockgate.events.event import EventType
-from lockgate.events.settings import check_settings, places_among, secret_among
-from lockgate.registry import mlflow_webhooks
 from lockgate.registry.listeners import begin_to_tell
 from lockgate.registry.transaction import reading, transaction
-from lockgate.workflow.shown import SHOWN, address, has_secret_url
+from lockgate.workflow.shown import without_secrets
 from lockgate.workflow.stores import Stores
+from lockgate.workflow.webhook_wanted import (
+    SECRETS,
+    Wanted,
+    changed,
+    check_stays_secret,
+    check_wanted,
+    wanted_of,
+    without_shown_url,
+)
 
 _MAY = (Permission.GOVERN,)
-_MAX_URL = 2000
 #: How many webhooks one principal can have made.
 _MOST_OF_ONE = 100
-#: What is changed of a webhook's secrets, beside its other fields.
-_SECRETS = frozenset({"settings", "signing"})
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A webhook as somebody wants it.
-
-    Attributes:
-        dialect: How it is told.
-        url: Where.
-        events: Of what, by their names in the dialect; `EVERY_EVENT` for all.
-        models: About which models: a pattern.
-        description: What it is for.
-        status: Whether it is told at once.
-        verify_certificate: Whether its certificate must be one that the system trusts.
-        secrets: What it is signed with, and what its dialect needs besides.
-    """
-
-    dialect: str
-    url: str
-    events: tuple[str, ...]
-    models: str = EVERY_MODEL
-    description: str = ""
-    status: Status = Status.ACTIVE
-    verify_certificate: bool = True
-    secrets: Secrets = field(default_factory=Secrets)
 
 
 def create(stores: Stores, caller: Caller, wanted: Wanted) -> Webhook:
@@ -76,7 +49,7 @@ def create(stores: Stores, caller: Caller, wanted: Wanted) -> Webhook:
         Refused: if the caller doesn't maintain all models that it is about, or has made too many webhooks.
         Conflict: if the server has no secret key.
     """
-    _check(wanted)
+    check_wanted(wanted)
     _check_may(caller, wanted.models)
     engine = stores.registry.engine
     sealed = receivers.sealed(wanted.secrets, receivers.webhooks_at_rest(engine))
@@ -132,27 +105,27 @@ def change(stores: Stores, caller: Caller, webhook_id: str, **changes: Any) -> W
         webhooks.lock(session, webhook_id)
         found = _find(session, stores, caller, webhook_id)
         at_rest = receivers.webhooks_at_rest(engine)
-        before = _wanted(found, receivers.opened(found, at_rest))
-        changes = _without_shown_url(before, changes)
-        _check_stays_secret(before, changes)
-        after = _changed(before, changes)
-        _check(after)
+        before = wanted_of(found, receivers.opened(found, at_rest))
+        changes = without_shown_url(before, changes)
+        check_stays_secret(before, changes)
+        after = changed(before, changes)
+        check_wanted(after)
         _check_may(caller, after.models)
         at = now(session)
-        values = {name: value for name, value in changes.items() if name not in _SECRETS}
+        values = {name: value for name, value in changes.items() if name not in SECRETS}
         if after.secrets != before.secrets:
             values["secret"] = receivers.sealed(after.secrets, at_rest)
         if after.status is not before.status:
             values |= _of_another_status(before.status, at)
             _start_or_stop(session, found, after.status)
         webhooks.change(session, webhook_id, updated_at=at, **values)
-        changed = _find(session, stores, caller, webhook_id)
-        if changed.models != found.models:
-            deliveries.give_up(session, webhook_id, lambda model: changed.covers(model or None), at)
-        if changed.url != found.url:
+        new = _find(session, stores, caller, webhook_id)
+        if new.models != found.models:
+            deliveries.give_up(session, webhook_id, lambda model: new.covers(model or None), at)
+        if new.url != found.url:
             remembered.forget(session, webhook_id)  # What one receiver has answered, the next one doesn't know.
-        put_on_record(session, caller, changed, before=_told(found), after=_told(changed))
-        return changed
+        put_on_record(session, caller, new, before=_told(found), after=_told(new))
+        return new
 
 
 def rotate(
@@ -220,13 +193,6 @@ def maintains(caller: Caller, webhook: Webhook) -> bool:
     return maintains_models(caller, webhook.models)
 
 
-def secrets(dialect: str, secret: str | None, settings: Mapping[str, str]) -> Secrets:
-    """Return the secrets of a new webhook; where Standard Webhooks are signed and there is none, one is made."""
-    if secret is None and dialect == "standard":
-        secret = new_secret()
-    return Secrets((secret,) if secret is not None else (), settings)
-
-
 def settings_of(stores: Stores, webhook: Webhook) -> dict[str, str]:
     """Return what a webhook's dialect needs besides, with dots in place of what is secret.
 
@@ -241,8 +207,7 @@ def settings_of(stores: Stores, webhook: Webhook) -> dict[str, str]:
         settings = receivers.opened(webhook, receivers.webhooks_at_rest(stores.registry.engine)).settings
     except BadInput:
         return {}
-    secret = secret_among(known, settings)
-    return {name: SHOWN if name in secret else value for name, value in settings.items()}
+    return without_secrets(known, settings)
 
 
 def _find(session: Session, stores: Stores, caller: Caller, webhook_id: str) -> Webhook:
@@ -250,52 +215,6 @@ def _find(session: Session, stores: Stores, caller: Caller, webhook_id: str) -> 
     if found is None or not maintains(caller, found):
         raise NotFound(f"There is no webhook '{webhook_id}'. `lockgate webhooks list` lists them.")
     return found
-
-
-def _kept(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
-    """Return settings as they are changed: who sends back the dots that they were shown keeps what was secret."""
-    kept = {name: before.get(name) if value == SHOWN else value for name, value in after.items()}
-    return {name: value for name, value in kept.items() if value is not None}
-
-
-def _without_shown_url(before: Wanted, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return changes without a URL that is given back as it was shown."""
-    is_shown = changes.get("url") == address(before.dialect, before.url)
-    return {name: value for name, value in changes.items() if name != "url" or not is_shown}
-
-
-def _check_stays_secret(before: Wanted, changes: Mapping[str, Any]) -> None:
-    """Refuse to send what is secret to another address than the one that it was given for.
-
-    Who changes it may be another than who gave the secrets, and could so have them sent to themselves.
-    """
-    settings, known = before.secrets.settings, dialect(before.dialect).SETTINGS
-    given = changes.get("settings", dict.fromkeys(settings, SHOWN))
-    is_elsewhere = changes.get("url", before.url) != before.url
-    is_elsewhere |= places_among(known, _kept(settings, given)) != places_among(known, settings)
-    is_laxer = before.verify_certificate and not changes.get("verify_certificate", True)
-    if not (is_elsewhere or is_laxer):
-        return
-    secret = secret_among(known, settings.keys())
-    kept = [name for name in secret if given.get(name) == SHOWN]
-    if "url" not in changes and has_secret_url(before.dialect):
-        kept.append("url")
-    if kept:
-        raise BadInput(
-            "What is secret was given for where the webhook leads now, and its certificate. "
-            f"Give {', '.join(sorted(kept))} again in the same call."
-        )
-
-
-def _changed(before: Wanted, changes: Mapping[str, Any]) -> Wanted:
-    """Return a webhook as it is wanted once it is changed; see `change`."""
-    secrets = before.secrets
-    if "settings" in changes:
-        secrets = replace(secrets, settings=_kept(secrets.settings, changes["settings"]))
-    if "signing" in changes:
-        secrets = replace(secrets, signing=changes["signing"])
-    others = {name: value for name, value in changes.items() if name not in _SECRETS}
-    return replace(before, secrets=secrets, **others)
 
 
 def _of_another_status(before: Status, at: datetime) -> dict[str, Any]:
@@ -309,30 +228,6 @@ def _start_or_stop(session: Session, webhook: Webhook, status: Status) -> None:
         deliveries.resume(session, webhook.id, now(session))
     else:
         deliveries.stop(session, webhook.id)
-
-
-def _check(wanted: Wanted) -> None:
-    if len(wanted.url) > _MAX_URL:
-        raise BadInput(f"A webhook's URL has at most {_MAX_URL} characters.")
-    if wanted.dialect == mlflow_webhooks.DIALECT:
-        raise BadInput("MLflow's own webhooks are made by MLflow's own calls: client.create_webhook(...).")
-    spoken = dialect(wanted.dialect)
-    _check_is_reachable(spoken, wanted.url)
-    check_settings(wanted.dialect, spoken.SETTINGS, wanted.secrets.settings)
-    if wanted.secrets.signing and not spoken.SIGNS:
-        raise BadInput(f"The dialect {wanted.dialect} signs nothing, so there is no secret to sign with.")
-    spoken.check(Endpoint("", wanted.url, wanted.secrets.signing, wanted.secrets.settings))
-    unknown = [name for name in wanted.events if name != EVERY_EVENT and name not in spoken.EVENTS]
-    if unknown or not wanted.events:
-        what = f"There is no event '{unknown[0]}'" if unknown else "A webhook is for at least one event"
-        raise BadInput(f"{what}. The dialect {wanted.dialect} has: {', '.join(spoken.EVENTS)}; or `*` for all.")
-
-
-def _check_is_reachable(spoken: Dialect, url: str) -> None:
-    if isinstance(spoken, Email):
-        check_relay()
-    else:
-        check_url(url, Allowed.read())
 
 
 def maintains_models(caller: Caller, models: str) -> bool:
@@ -355,19 +250,6 @@ def _check_not_too_many(session: Session, caller: Caller) -> None:
             f"{caller.principal.name} has made {_MOST_OF_ONE} webhooks, and nobody may have more. Remove one "
             "(`lockgate webhooks remove ID`), or let one be told of more events and models."
         )
-
-
-def _wanted(webhook: Webhook, secrets: Secrets) -> Wanted:
-    return Wanted(
-        dialect=webhook.dialect,
-        url=webhook.url,
-        events=webhook.events,
-        models=webhook.models,
-        description=webhook.description,
-        status=webhook.status,
-        verify_certificate=webhook.verify_certificate,
-        secrets=secrets,
-    )
 
 
 def _told(webhook: Webhook) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Github:
 
     EVENTS: ClassVar[tuple[str, ...]] = tuple(EventType)
     SIGNS: ClassVar[bool] = False
-    SETTINGS: ClassVar[tuple[Setting, ...]] = (*REPOSITORY, Setting("event_type"))
+    SETTINGS: ClassVar[tuple[Setting, ...]] = (*REPOSITORY, Setting("event_type", says_where=True))
 
     def check(self, endpoint: Endpoint) -> None:
         """Refuse an endpoint that names no repository or token.

@@ -9,6 +9,7 @@ from lockgate.errors import BadInput
 from lockgate.events.dialect import Attempt, Call, Endpoint, Told
 from lockgate.events.dialects.github_api import REPOSITORY, call, check_repository
 from lockgate.events.event import EventType
+from lockgate.events.glance import AT_A_GLANCE
 from lockgate.events.payload import request_page
 from lockgate.events.settings import Setting
 from lockgate.events.titles import subject, title
@@ -35,18 +36,8 @@ class GithubChecks:
     Each event is a run of its own: GitHub shows the newest of a name.
     """
 
-    EVENTS: ClassVar[tuple[str, ...]] = (
-        EventType.REQUEST_OPENED,
-        EventType.EVIDENCE_CHANGED,
-        EventType.GATE_FAILED,
-        EventType.GATES_PASSED,
-        EventType.REQUEST_REVIEWED,
-        EventType.REQUEST_REJECTED,
-        EventType.REQUEST_WITHDRAWN,
-        EventType.REQUEST_EXPIRED,
-        EventType.REQUEST_SUPERSEDED,
-        EventType.PROMOTED,
-    )
+    #: A refusal changes nothing of where a request stands.
+    EVENTS: ClassVar[tuple[str, ...]] = tuple(one for one in AT_A_GLANCE if one is not EventType.PROMOTION_REFUSED)
     SIGNS: ClassVar[bool] = False
     SETTINGS: ClassVar[tuple[Setting, ...]] = (*REPOSITORY, Setting("name"))
 

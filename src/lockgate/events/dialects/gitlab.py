@@ -20,7 +20,7 @@ class Gitlab:
     SIGNS: ClassVar[bool] = False
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("project", says_where=True),
-        Setting("ref"),
+        Setting("ref", says_where=True),
         Setting("token", is_secret=True),
         # Nobody knows what is in a variable: it may be a password.
         Setting("variables[NAME]", is_secret=True, is_text=True, pattern=r"variables\[[A-Za-z_]\w*\]"),
