@@ -269,6 +269,49 @@ def test_who_has_no_role_finds_nothing(scene: Scene) -> None:
     assert httpx.get(f"{scene.house.uri}{LINEAGE}?model={scene.seen}").status_code == 401
 
 
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_each_workspace_has_its_own(kind: str, new_database: Callable[[str], str], tmp_path: Path) -> None:
+    with closing(House(tmp_path, new_database(kind), "--enable-workspaces")) as house:
+        house.open().http("admin").post("/api/3.0/mlflow/workspaces", json={"name": "team-b"}).raise_for_status()
+        bearer = {"Authorization": f"Bearer {house.tokens['ada']}"}
+        runs = {}
+        for workspace in ("default", "team-b"):
+            with httpx.Client(base_url=house.uri, headers={**bearer, "X-MLFLOW-WORKSPACE": workspace}) as ada:
+                api = "/api/2.0/mlflow"
+                experiment = ada.post(f"{api}/experiments/create", json={"name": "e"}).json()["experiment_id"]
+                tags = [{"key": "data_version", "value": "v7"}]
+                made = ada.post(f"{api}/runs/create", json={"experiment_id": experiment, "tags": tags}).json()
+                runs[workspace] = made["run"]["info"]["run_id"]
+                ada.post(f"{api}/registered-models/create", json={"name": "same"}).raise_for_status()
+                body = {"name": "same", "source": f"runs:/{runs[workspace]}/model", "run_id": runs[workspace]}
+                for _ in range(2):
+                    ada.post(f"{api}/model-versions/create", json=body).raise_for_status()
+        # As if it were of a run of another workspace.
+        house.sql(f"UPDATE model_versions SET run_id = '{runs['default']}' WHERE workspace = 'team-b' AND version = 2")
+        for workspace, numbers in (("default", ["1", "2"]), ("team-b", ["1"])):
+            with httpx.Client(base_url=house.uri, headers={**bearer, "X-MLFLOW-WORKSPACE": workspace}) as ada:
+                found = ada.get(LINEAGE, params={"run_tag.data_version": "v7"}).json()["versions"]
+                assert [one["version"] for one in found] == numbers
+                assert {one["run_id"] for one in found} == {runs[workspace]}
+                every = ada.get(LINEAGE, params={"model": "same", "show": "run_tags"}).json()["versions"]
+                assert [one["version"] for one in every] == ["1", "2"]
+                assert [one["version"] for one in every if one["run_tags"]] == numbers
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_runs_are_found_in_another_database(kind: str, new_database: Callable[[str], str], tmp_path: Path) -> None:
+    registry = new_database(kind)
+    with closing(House(tmp_path, new_database(kind), "--registry-store-uri", registry)) as house:
+        model = house.open().new_model(versions=2)
+        (first, _) = house.call("vic", "GET", f"/models/{model}/report")["versions"]
+        assert first["metrics"] == {"val_auc": 0.9}
+        with house.acting_as("ada") as client:
+            client.set_tag(first["run_id"], "data_version", "v7")
+        answer = house.http("vic").get(LINEAGE, params={"run_tag.data_version": "v7"}).raise_for_status().json()
+        (found,) = answer["versions"]
+        assert (found["version"], found["run_tags"]) == ("1", {"data_version": "v7"})
+
+
 # Pages and refusals
 
 
