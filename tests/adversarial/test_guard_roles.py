@@ -1,12 +1,15 @@
 """Roles on PostgreSQL: what those may whom the guard binds, and who else may what it rests on."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, make_url
 from sqlalchemy.exc import DBAPIError
 
+from lockgate.database import migrate
 from lockgate.database.engine import engine_for, real_uri
 from lockgate.database.guard.access import who_else_may, who_is_connected
 from lockgate.database.guard.placing import put_in_place
@@ -172,6 +175,7 @@ def test_a_server_that_may_not_upgrade_says_who_may(new_database: Callable[[str]
     with alone(engine_for(real_uri(database.uri))) as connection:
         set_up(connection, ROLES)
     newest = database.rows("SELECT version_num FROM lockgate_alembic_version")[0][0]
-    database.run(f"UPDATE lockgate_alembic_version SET version_num = '{int(newest) - 1:04}'")
+    before = ScriptDirectory(str(Path(migrate.__file__).parent / "migrations")).get_revision(newest).down_revision
+    database.run(f"UPDATE lockgate_alembic_version SET version_num = '{before}'")
     with pytest.raises(Refused, match="lockgate init-db"):
         prepare_database(real_uri(as_role(database.uri, ROLES.app)))

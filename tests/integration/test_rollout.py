@@ -162,10 +162,9 @@ def test_an_old_server_does_not_put_its_guard_over_a_newer_one(
 
 @pytest.fixture(params=BACKENDS)
 def engine(request: pytest.FixtureRequest, new_database: Callable[[str], str]) -> Engine:
-    engine = engine_for(real_uri(new_database(request.param)))
-    with engine.execution_options(**{MIGRATES: True}).begin() as connection:
-        migrate._migrate(connection)
-    return engine
+    uri = real_uri(new_database(request.param))
+    migrate.prepare_database(uri)
+    return engine_for(uri)
 
 
 def raise_minimum(engine: Engine, change: Callable[[], None] = lambda: None) -> None:

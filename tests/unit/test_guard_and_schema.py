@@ -6,8 +6,8 @@ from lockgate.database.guard.script import fingerprint
 from lockgate.database.writers import SCHEMA
 
 PINNED = {
-    "postgresql": (9, "dc0853b3dc9928d688bc704311279b050f3251190c39728cc215e74eee5984ec"),
-    "sqlite": (9, "3611ec1fa80bd82de8fc2892acab8e29e31351fe940ec0e67d947be4aca3bf42"),
+    "postgresql": (11, "dc0853b3dc9928d688bc704311279b050f3251190c39728cc215e74eee5984ec"),
+    "sqlite": (11, "3611ec1fa80bd82de8fc2892acab8e29e31351fe940ec0e67d947be4aca3bf42"),
 }
 
 

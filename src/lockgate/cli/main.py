@@ -32,6 +32,8 @@ _COMMANDS = {
     "break-glass-log": ("safety:break_glass_log", "List the times that the glass was broken."),
     "break-glass-review": ("safety:break_glass_review", "Review a break-glass, as a second person."),
     "history": ("models:history", "Show who held a model's targets, and by whose decision."),
+    "report": ("report:report", "Report on a model: its versions, their metrics, who holds what."),
+    "lineage": ("lineage:lineage", "Find versions by their runs, data and code."),
     "policy": ("policy:policy", "Validate, apply and show the policy."),
     "whoami": ("people:whoami", "Show who you are to the server, and what you may do."),
     "users": ("people:users", "Add and list people and service accounts."),

@@ -132,6 +132,28 @@ def tenures_of(session: Session, model_ids: Iterable[str]) -> dict[str, list[Ten
     return found
 
 
+def held_now(session: Session, workspace: str, names: Collection[str]) -> dict[tuple[str, int], list[Tenure]]:
+    """Return what the versions of living models hold now, by the model's name and the version's number.
+
+    Args:
+        session: Reads.
+        workspace: The models' workspace.
+        names: The models.
+    """
+    statement = (
+        _select_tenures()
+        .add_columns(models.c.name.label("model"))
+        .join(models, holders.c.model_id == models.c.id)
+        .where(models.c.workspace == workspace, models.c.deleted_at.is_(None), models.c.name.in_(sorted(names)))
+        .where(holders.c.until.is_(None))
+        .order_by(holders.c.target)
+    )
+    found: dict[tuple[str, int], list[Tenure]] = {}
+    for row in session.execute(statement):
+        found.setdefault((row.model, row.number), []).append(_tenure(row))
+    return found
+
+
 def held_before(tenures: Iterable[Tenure], at: datetime) -> list[Tenure]:
     """Return the tenures that lasted just before a moment: what ended by what happened then is among them."""
     return [held for held in tenures if held.since < at and (held.until is None or held.until >= at)]

@@ -9,7 +9,7 @@ from sqlalchemy import Row, Select, and_, bindparam, insert, select, update
 from sqlalchemy.orm import Session
 
 from lockgate.access.sight import Sight
-from lockgate.database.engine import from_ms, to_ms
+from lockgate.database.engine import ClockMs, from_ms, to_ms
 from lockgate.database.tables import decisions, models, principals, requests, reviews, versions
 from lockgate.database.visible import is_seen
 from lockgate.evidence.record import Evidence, canonical
@@ -129,6 +129,37 @@ def overdue(session: Session, workspace: str, now: datetime) -> list[str]:
         )
     )
     return list(session.execute(statement).scalars())
+
+
+@dataclass(frozen=True)
+class LiveRequest:
+    """A request that is not over, as far as lists of versions tell of it."""
+
+    id: int
+    target: Target
+    state: State
+
+
+def live_of_models(session: Session, workspace: str, names: Iterable[str]) -> dict[tuple[str, int], list[LiveRequest]]:
+    """Return the requests that are not over, by the model's name and the version's number.
+
+    Args:
+        session: Reads.
+        workspace: The models' workspace.
+        names: The models.
+    """
+    rows = session.execute(
+        select(models.c.name, versions.c.number, requests.c.id, requests.c.target, requests.c.state)
+        .join(models, requests.c.model_id == models.c.id)
+        .join(versions, requests.c.version_id == versions.c.id)
+        .where(models.c.workspace == workspace, models.c.deleted_at.is_(None), models.c.name.in_(sorted(names)))
+        .where(requests.c.state.in_(LIVE), requests.c.expires_at > ClockMs())
+        .order_by(requests.c.id)
+    )
+    found: dict[tuple[str, int], list[LiveRequest]] = {}
+    for name, number, request_id, target, state in rows:
+        found.setdefault((name, number), []).append(LiveRequest(request_id, Target.stored(target), State(state)))
+    return found
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lockgate.database.tables import writers
 from lockgate.errors import Outdated
 
 #: The newest schema that this code knows: the number of the newest migration.
-SCHEMA = 10
+SCHEMA = 11
 
 _MINIMUM = "SELECT minimum FROM lockgate_writers"
 

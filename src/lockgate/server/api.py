@@ -12,7 +12,7 @@ from lockgate.errors import BadInput
 from lockgate.promotions.request import State
 from lockgate.promotions.target import Target
 from lockgate.reviews.standing import Verdict
-from lockgate.server import audit, doctor, failures, openapi, people, view, webhooks
+from lockgate.server import audit, doctor, failures, lineage, openapi, people, view, webhooks
 from lockgate.server.calls import Calling, Comment, House, PageSize, PageToken, in_workspace, said
 from lockgate.server.once import OnceRoute
 from lockgate.server.paging import Listing
@@ -81,6 +81,7 @@ api.router.route_class = OnceRoute
 api.include_router(people.router)
 api.include_router(doctor.router)
 api.include_router(audit.router)
+api.include_router(lineage.router)
 api.include_router(webhooks.router)
 openapi.describe(api)
 
