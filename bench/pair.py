@@ -9,6 +9,8 @@ from bench.databases import Databases
 from bench.seed import as_stock
 from tests.house import ONE_APPROVAL, House, Server, stock_server
 
+_PATIENCE = 900
+
 
 @dataclass(frozen=True)
 class Side:
@@ -50,6 +52,8 @@ def pair(databases: Databases, seeded: str, folder: Path, workers: int) -> Itera
     (folder / "stock").mkdir(parents=True)
     stock = stock_server(folder / "stock", as_stock(databases.copy(seeded)), workers)
     house = House(folder / "lockgate", databases.copy(seeded), "--workers", str(workers))
+    # Its first start takes over all that is there.
+    house.server.patience = _PATIENCE
     with closing(house):
         house.open()
         house.apply_policy(ONE_APPROVAL)
