@@ -42,7 +42,8 @@ arrive: $(STAMP)  ## deliver 10,000 events to receivers that fail in every way, 
 walls: $(STAMP)  ## take each wall out in turn and see that a test notices; writes docs/walls.md (ONLY=alias for some)
 	@$(BIN)/python -m tests.walls $(if $(ONLY),--only '$(ONLY)',--write)
 
-bench: $(STAMP)  ## measure promotions and MLflow's own routes on PostgreSQL, the proof of the audit log, and hashing (GIGABYTES=10 for the large one)
+bench: $(STAMP)  ## measure MLflow's routes beside a stock server, promotions, deliveries, the proof of the audit log, and hashing (GIGABYTES=10 for the large one)
+	@$(BIN)/python -m bench.reads
 	@$(BIN)/python -m bench.promotions
 	@$(BIN)/python -m bench.routes
 	@$(BIN)/python -m bench.deliveries

